@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * The wire format: every record that reaches the agent's model, whoever made it.
+ *
+ * Probes write these records into ring buffers (lanes LIFE, CAPTURE, FLOW); the agent writes the rest
+ * itself (lane USER: ticks, /proc samples, gaps, ...). A recording is a file of the same records, so that
+ * a replay feeds the model exactly what it was fed live. Hence the rules of this file:
+ *   - fixed widths, host byte order (little endian on every platform we run on), no pointers to follow;
+ *   - every struct starts with `struct ev_head` and has a size asserted here, a multiple of 8;
+ *   - a flexible tail is counted by a field of its own, and `head.size` covers the tail;
+ *   - strings are NUL-padded and NUL-terminated inside their arrays unless a length field says otherwise.
+ * Nothing here may include anything: bpf programs see vmlinux.h, user space <linux/types.h>.
+ */
+#ifndef LAPIDARY_EVENT_H
+#define LAPIDARY_EVENT_H
+
+#ifndef __VMLINUX_H__
+#include <linux/types.h>
+#endif
+
+enum event_limit {
+	EV_COMM = 16,	    /* TASK_COMM_LEN */
+	EV_SQL_MAX = 1024,  /* bytes of statement text in a flow record */
+	EV_SQL_LAST = 512,  /* bytes of the last statement kept per thread, for its crash record */
+	EV_MESSAGE = 192,   /* VM error format, libpq reason */
+	EV_PAGE = 4096,
+	EV_STACK_SMALL = 16 * 1024, /* a capture reserves the smallest of these that holds the stack */
+	EV_STACK_MEDIUM = 48 * 1024,
+	EV_STACK_MAX = 128 * 1024,
+	EV_CAPTURES_PER_SECOND = 4, /* full captures a process; further faults become small records */
+	EV_RECORD_MAX = EV_STACK_MAX + 4096, /* no record is larger: decode refuses what says it is */
+};
+
+enum lane { LANE_LIFE, LANE_CAPTURE, LANE_FLOW, LANE_USER, LANE_COUNT };
+
+enum event_type {
+	/* LIFE: what happens to watched processes */
+	EV_WATCH = 1, /* struct ev_birth: a Ruby process is watched from now on */
+	EV_FORK,      /* struct ev_birth: a watched process forked; head names the child */
+	EV_EXEC,      /* struct ev_exec: the process became another program; it is no longer watched */
+	EV_EXIT,      /* struct ev_exit: the last thread is gone */
+	EV_KILL,      /* struct ev_kill: another process sent a signal; head names the receiver */
+	EV_FATAL,     /* struct ev_fatal: libruby reports a fatal VM error */
+	EV_CONFIRM,   /* struct ev_confirm: Ruby's crash handler took its first step */
+	EV_CONN,      /* struct ev_conn: a libpq connection opened, failed, finished or broke */
+	/* CAPTURE, or LIFE when there is no stack in it */
+	EV_FAULT, /* struct ev_fault */
+	/* FLOW, or LIFE for an end with an availability error */
+	EV_QUERY_START, /* struct ev_query_start */
+	EV_QUERY_END,	/* struct ev_query_end */
+	/* USER: made by the agent */
+	EV_BEGIN = 64, /* struct ev_begin: first record of every run and recording */
+	EV_TICK,       /* struct ev_head alone: time passes (once a second) */
+	EV_INFO,       /* struct ev_info: who a process is, from /proc and the configuration */
+	EV_SAMPLE,     /* struct ev_sample: memory of a process */
+	EV_LOCATION,   /* struct ev_location: which module a fault's program counter is in; precedes its EV_FAULT */
+	EV_GAP,	       /* struct ev_gap: records were lost */
+	EV_TYPE_END,
+};
+
+/*
+ * tgid is the process id in the agent's (the host's) pid namespace; with start_ns (CLOCK_BOOTTIME of the
+ * group leader's start) it is the process identity. time_ns is CLOCK_BOOTTIME. seq counts from 1 per lane
+ * and is taken before the ring is asked for room, so a record that found none leaves a hole.
+ */
+struct ev_head {
+	__u32 size;
+	__u16 type;
+	__u8 lane;
+	__u8 flags;
+	__u64 seq;
+	__u64 time_ns;
+	__u64 start_ns;
+	__u32 tgid;
+	__u32 tid;
+};
+
+struct ev_birth {
+	struct ev_head head; /* the new process */
+	__u64 parent_start_ns;
+	__u32 parent_tgid;
+	__u32 uid;
+	__u64 cgroup_id; /* cgroup v2 id, else 0 */
+	char comm[EV_COMM];
+};
+
+struct ev_exec {
+	struct ev_head head;
+	char comm[EV_COMM];
+	char file[128]; /* what was executed; its end is cut off when longer */
+};
+
+struct ev_exit {
+	struct ev_head head;
+	__s32 status; /* as wait(2) gives it: signal in the low 7 bits, exit code above 8 */
+	__u32 oom;    /* 1: the kernel's out-of-memory killer chose it */
+	__u64 minor_faults;
+	__u64 major_faults;
+	__u64 user_faults; /* counted by our own probe since the process is watched */
+	__u32 sender_tgid; /* who sent the last fatal signal (0: nobody known) */
+	__u32 reserved;
+};
+
+struct ev_kill {
+	struct ev_head head; /* the receiver */
+	__u32 signal;
+	__s32 code;
+	__u32 sender_tgid;
+	__u32 sender_uid;
+	char sender_comm[EV_COMM];
+};
+
+enum fatal_kind { FATAL_BUG = 1, FATAL_FATAL, FATAL_MEMERROR, FATAL_ASSERT };
+
+struct ev_fatal {
+	struct ev_head head;
+	__u32 kind;
+	__u32 line;		  /* FATAL_ASSERT: source line */
+	char message[EV_MESSAGE]; /* rb_bug/rb_fatal: the format string, unexpanded; assert: the expression */
+};
+
+struct ev_confirm {
+	struct ev_head head;
+	__u64 fault_time_ns; /* time_ns of the fault whose handler this is */
+};
+
+/* Registers of x86-64 in the order of the kernel's user_regs_struct (NT_PRSTATUS). */
+enum reg_x86_64 {
+	REG_R15_, REG_R14_, REG_R13_, REG_R12_, REG_BP_, REG_BX_, REG_R11_, REG_R10_, REG_R9_, REG_R8_,
+	REG_AX_, REG_CX_, REG_DX_, REG_SI_, REG_DI_, REG_ORIG_AX_, REG_IP_, REG_CS_, REG_FLAGS_, REG_SP_,
+	REG_SS_, REG_FS_BASE_, REG_GS_BASE_, REG_DS_, REG_ES_, REG_FS_, REG_GS_, REG_COUNT,
+};
+
+enum fault_flag {
+	FAULT_DEFAULT_ACTION = 1 << 0, /* SIG_DFL: this kills */
+	FAULT_ON_ALTSTACK = 1 << 1,    /* sp was on the alternate signal stack: raised inside a handler */
+	FAULT_SMALL = 1 << 2,	       /* over the capture budget: no stack, see `suppressed` */
+	FAULT_SELF = 1 << 3,	       /* sent by the process itself (abort, raise) */
+	FAULT_STRIPPED = 1 << 4,       /* the recorder left the stack out */
+	FAULT_CLIPPED = 1 << 5,	       /* the stack ended at mm->arg_start or at the limit */
+};
+
+/*
+ * A fatal signal is about to be delivered, seen in the task's own context. The stack starts at `sp`
+ * (red zone not included) and `missing` has one bit per page-sized piece of it that could not be read
+ * (bit 0 of byte 0: the first). Small records are the same struct with stack_len 0.
+ */
+struct ev_fault {
+	struct ev_head head;
+	__u32 signal;
+	__s32 code;
+	__u64 address; /* si_addr; 0 where the code has none */
+	__u32 sender_tgid;
+	__u32 sender_uid; /* for code <= 0 */
+	__u64 handler;	  /* sa_handler as the kernel has it: 0 SIG_DFL, 1 SIG_IGN */
+	__u64 trap_nr;
+	__u64 error_code;
+	__u64 cr2;
+	__u64 regs[REG_COUNT];
+	__u64 arg_start;
+	__u32 flags; /* enum fault_flag */
+	__u32 suppressed; /* faults of this process that got no record at all since its last one */
+	char comm[EV_COMM]; /* of the thread */
+	__u64 conn; /* PGconn of the thread's last statement, 0: none */
+	__u64 sql_start_ns;
+	__u64 sql_end_ns; /* 0: still in flight */
+	__u32 sql_len;
+	__u32 stack_len;
+	char sql[EV_SQL_LAST]; /* sql_len bytes, not terminated; decode normalises it */
+	__u8 missing[EV_STACK_MAX / EV_PAGE / 8 + 4];
+	__u8 stack[];
+};
+
+enum conn_what {
+	CONN_OPEN = 1, /* PQconnectPoll said PGRES_POLLING_OK */
+	CONN_FAILED,   /* PQconnectPoll said PGRES_POLLING_FAILED */
+	CONN_FINISH,   /* PQfinish */
+	CONN_BROKEN,   /* PQerrorMessage was asked of a connection that is CONNECTION_BAD */
+};
+
+/* Why a connection failed or broke; decode derives it from the message and keeps the class alone. */
+enum conn_reason {
+	REASON_NONE, REASON_REFUSED, REASON_TIMEOUT, REASON_NO_HOST, REASON_NO_SOCKET, REASON_AUTH,
+	REASON_NO_DATABASE, REASON_TOO_MANY, REASON_STARTING, REASON_SHUTDOWN, REASON_CLOSED, REASON_TLS,
+	REASON_OTHER, REASON_COUNT,
+};
+
+struct ev_conn {
+	struct ev_head head;
+	__u64 conn; /* PGconn address: one identity together with the process and a generation */
+	__u32 what; /* enum conn_what */
+	__u32 reason; /* enum conn_reason, filled by decode */
+	__s32 socket; /* file descriptor, -1: none */
+	__u32 reserved;
+	char host[104]; /* name, address, or the directory of the Unix socket (sockaddr_un holds 108) */
+	char port[8];
+	char database[64];
+	char message[EV_MESSAGE]; /* libpq's words; decode erases them once `reason` is set */
+};
+
+enum query_kind { QUERY_SIMPLE = 1, QUERY_PARAMS, QUERY_PREPARE, QUERY_PREPARED };
+
+struct ev_query_start {
+	struct ev_head head;
+	__u64 conn;
+	__u32 kind;
+	__u32 text_len; /* bytes in text; EV_SQL_MAX means it may be cut */
+	char text[];	/* SQL, for QUERY_PREPARED the statement's name; decode normalises SQL */
+};
+
+struct ev_query_end {
+	struct ev_head head;
+	__u64 conn;
+	__u64 begin_ns; /* time_ns of its start */
+	__u32 status;	/* ExecStatusType */
+	char sqlstate[8]; /* "" when there is none */
+	__u32 reserved;
+};
+
+struct ev_begin {
+	struct ev_head head;
+	__u32 format;	    /* EV_FORMAT */
+	__u32 cpus;
+	__u64 wall_ns;	    /* CLOCK_REALTIME minus CLOCK_BOOTTIME at that moment */
+	__u64 seed;	    /* of every random choice that follows */
+	__u8 rules_digest[32]; /* SHA-256 of the rules in force */
+	char version[24];
+	char host[64];
+};
+
+struct ev_info {
+	struct ev_head head;
+	__u32 uid;
+	__u32 gid;
+	__u64 cgroup_id;
+	__u64 exe_inode;
+	__u32 exe_dev;
+	__u32 parent_tgid;
+	char app[64];
+	char comm[EV_COMM];
+	char server[16];   /* "puma", "iodine", "unicorn", "pitchfork", "" */
+	char ruby[16];	   /* "3.1.7", "" when not known */
+	char cgroup[160];
+	char exe[160];
+	char title[128];   /* first argument words, arguments that may hold secrets left out */
+};
+
+struct ev_sample {
+	struct ev_head head;
+	__u64 rss_bytes;
+	__u64 pss_bytes; /* 0: not measured this time (it takes 12 ms per GiB) */
+	__u64 minor_faults;
+	__u64 major_faults;
+	__u64 user_faults;
+	__u64 cpu_ns;
+};
+
+enum maps_source { MAPS_NONE, MAPS_RECORDS, MAPS_PROC, MAPS_INHERITED };
+
+struct ev_location {
+	struct ev_head head;	/* identity of the faulting process */
+	__u64 fault_time_ns;
+	__u64 offset;		/* in the file */
+	__u64 map_start;
+	__u32 source;		/* enum maps_source */
+	__u8 build_id_len;
+	__u8 pad[3];
+	__u8 build_id[20];
+	__u32 inode_low;
+	char module[256];	/* path as the process sees it; "" when the address is in no mapping */
+	__u32 what;		/* enum location_what */
+	__u32 protection;	/* of the mapping that holds the fault address: PROT_* bits, 0 when unknown or none */
+};
+
+enum location_what { LOCATION_NONE, LOCATION_FILE, LOCATION_ANON, LOCATION_VDSO, LOCATION_STACK };
+
+struct ev_gap {
+	struct ev_head head;
+	__u64 lost;	/* records */
+	__u64 from_ns;	/* the loss lies between these two */
+	__u64 to_ns;
+	__u32 of_lane;	/* enum lane; LANE_COUNT: nobody watched (the agent was not running) */
+	__u32 reserved;
+};
+
+enum { EV_FORMAT = 1 };
+
+_Static_assert(sizeof(struct ev_head) == 40, "ev_head");
+_Static_assert(sizeof(struct ev_birth) == 80, "ev_birth");
+_Static_assert(sizeof(struct ev_exec) == 184, "ev_exec");
+_Static_assert(sizeof(struct ev_exit) == 80, "ev_exit");
+_Static_assert(sizeof(struct ev_kill) == 72, "ev_kill");
+_Static_assert(sizeof(struct ev_fatal) == 240, "ev_fatal");
+_Static_assert(sizeof(struct ev_confirm) == 48, "ev_confirm");
+_Static_assert(sizeof(struct ev_conn) == 432, "ev_conn");
+_Static_assert(sizeof(struct ev_query_start) == 56, "ev_query_start");
+_Static_assert(sizeof(struct ev_query_end) == 72, "ev_query_end");
+_Static_assert(sizeof(struct ev_begin) == 184, "ev_begin");
+_Static_assert(sizeof(struct ev_sample) == 88, "ev_sample");
+_Static_assert(sizeof(struct ev_gap) == 72, "ev_gap");
+_Static_assert(sizeof(struct ev_fault) % 8 == 0, "ev_fault");
+_Static_assert(sizeof(struct ev_info) % 8 == 0, "ev_info");
+_Static_assert(sizeof(struct ev_location) % 8 == 0, "ev_location");
+
+#endif

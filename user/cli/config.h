@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One validated place for every setting. Flags beat environment, which beats the file, which beats the
+ * default; every setting has all three (settings.def is the table: key, type, bounds, default, variable,
+ * flag, help). An unknown key, a wrong type or a value out of range is refused with its place.
+ */
+#ifndef LAPIDARY_CONFIG_H
+#define LAPIDARY_CONFIG_H
+
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { CONFIG_APPS = 64, CONFIG_EXCLUDES = 64 };
+
+/* "apps": [{"name": "shop", "uid": 1000, "cgroup": "/system.slice/shop*", "command": "puma*", "capture": "stack"}] */
+struct config_app {
+	char name[64];
+	int64_t uid;	  /* -1: any */
+	char cgroup[160]; /* shell pattern, "" any */
+	char command[64]; /* shell pattern on comm or the first argument's base name, "" any */
+	char capture[12]; /* "none", "registers", "stack" */
+	bool exclude;	  /* not watched at all */
+};
+
+struct config {
+	char state_dir[256];
+	char run_dir[256];
+	char rules_dir[256];
+	char log_level[8];
+	char log_format[8];
+	char record[256];	/* write a recording here; "" none */
+	uint64_t record_limit;	/* bytes */
+	uint32_t stack_bytes;
+	char capture[12];
+	uint32_t life_ring, capture_ring, flow_ring; /* bytes */
+	uint32_t examiner_uid;
+	uint32_t sample_interval_ms;
+	uint64_t crash_quota;	/* bytes of bundles */
+	uint32_t stop_timeout_ms;
+	bool uprobe_multi;	/* false: perf uprobes through the spawner, for old kernels and tests */
+	struct config_app apps[CONFIG_APPS];
+	size_t app_count;
+};
+
+/*
+ * Builds the configuration from file, environment and flags (argv after the subcommand; consumed flags
+ * are removed, *argc shrinks). Returns 0, or 2 (usage) with one line in `why`.
+ */
+int config_load(int *argc, char **argv, struct config *out, char *why, size_t why_size);
+/* Every setting with its value and where it came from: {"settings":[{key,value,source,variable,flag,help}]}. */
+cJSON *config_show(const struct config *config);
+
+#endif

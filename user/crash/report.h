@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From a confirmed crash to its report: cause class, blame, fingerprint, and the files of the bundle
+ * (DESIGN.md 5). Pure: everything comes in as arguments.
+ */
+#ifndef LAPIDARY_REPORT_H
+#define LAPIDARY_REPORT_H
+
+#include "user/crash/bundle.h"
+#include "user/model/model.h"
+#include "user/probe/maps.h"
+
+/* Cause classes of FACTS.md 4. */
+enum cause {
+	CAUSE_UNKNOWN, CAUSE_NULL, CAUSE_NON_CANONICAL, CAUSE_BAD_JUMP, CAUSE_WRITE_READ_ONLY, CAUSE_UNMAPPED,
+	CAUSE_STACK_OVERFLOW, CAUSE_INJECTED, CAUSE_HEAP_CORRUPTION, CAUSE_ABORT, CAUSE_VM_ERROR, CAUSE_OOM,
+	CAUSE_ILLEGAL_INSTRUCTION, CAUSE_ARITHMETIC, CAUSE_BUS,
+};
+const char *cause_name(enum cause cause); /* "null", "non_canonical", ... */
+/* The class and one line of evidence ("si_code 1, address 0x0 below 64 KiB"). */
+enum cause cause_of(const struct crash *crash, char *evidence, size_t size);
+
+struct crash_input {
+	const struct crash *crash;
+	const struct maps_region *regions; /* may be NULL */
+	size_t region_count;
+	enum maps_source maps_source;
+	const uint8_t *stack; /* may be NULL: registers alone */
+	size_t stack_size;
+	const char *flight; /* events.jsonl, may be NULL */
+	size_t flight_size;
+	uint64_t wall_offset_ns; /* CLOCK_REALTIME minus CLOCK_BOOTTIME */
+	const char *host, *agent_version, *server, *ruby;
+};
+
+/* 0 or -ENOMEM. */
+int crash_report_new(const struct crash_input *input, struct crash_report **out);
+
+#endif

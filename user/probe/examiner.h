@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The examiner: the process that parses what a watched process controls. A uid of its own, no
+ * capabilities, no network, seccomp without socket() or open(), CPU, memory and file limits; it reads
+ * from descriptors that it is handed and may crash or hang without harm.
+ *
+ * The agent side is asynchronous: a question goes out, the answer arrives when examiner_fd is readable.
+ * The spawner starts the process; when it dies or overruns its time, the question that was in flight
+ * is answered with a failure, and a new one is started for the next.
+ */
+#ifndef LAPIDARY_EXAMINER_H
+#define LAPIDARY_EXAMINER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "user/elf/library.h"
+
+/* Runs in the child on a SOCK_SEQPACKET socket until it closes; confines itself first. Does not return. */
+void examiner_main(int socket_fd, uint32_t uid) __attribute__((noreturn));
+
+struct examiner; /* the agent's side */
+
+/* `socket_fd` becomes the examiner's (closed by examiner_free). Never blocks. */
+struct examiner *examiner_new(int socket_fd);
+void examiner_free(struct examiner *examiner);
+int examiner_fd(const struct examiner *examiner);
+
+/*
+ * Sends one question about an open file (duplicated into the message; fd stays the caller's).
+ * -EAGAIN: the socket is full, ask again later; -EPIPE: the examiner is gone.
+ */
+int examiner_ask(struct examiner *examiner, uint64_t token, int file_fd);
+
+struct examiner_answer {
+	uint64_t token;
+	int32_t result; /* of library_examine */
+	uint32_t reserved;
+	struct library library;
+};
+/* One answer: 1 with *out filled, 0 when none is there yet, -EPIPE when the examiner is gone. */
+int examiner_read(struct examiner *examiner, struct examiner_answer *out);
+
+#endif

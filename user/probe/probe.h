@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The owner of the BPF side: loads the skeleton, attaches the life-cycle programs, reads the rings.
+ *
+ * Nothing else in user space touches a BPF map or link. All links die with the process (none is pinned
+ * yet), so an agent that is killed leaves nothing attached.
+ */
+#ifndef LAPIDARY_PROBE_H
+#define LAPIDARY_PROBE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "bpf/shared.h"
+#include "user/probe/features.h"
+
+struct probe;
+
+struct probe_options {
+	size_t life_ring_bytes; /* powers of two, multiples of the page size */
+	size_t capture_ring_bytes;
+	size_t flow_ring_bytes;
+	uint32_t stack_bytes; /* at most EV_STACK_MAX; 0: registers alone */
+	bool no_captures;     /* 'capture: none' */
+};
+
+/*
+ * Opens, sizes, loads and attaches everything that needs no file: after it returns, life cycle and faults
+ * of marked processes arrive. Returns 0, or -errno with one line in `why` (what, why, what to do). Nothing
+ * stays attached on failure. -ENOTSUP or -EPERM: this host lacks what is needed (exit 3).
+ */
+int probe_open(const struct probe_options *options, const struct features *features, struct probe **out,
+	       char *why, size_t why_size);
+void probe_close(struct probe *probe);
+
+/* A descriptor to poll for reading: readable when LIFE, CAPTURE or FLOW has records. */
+int probe_fd(const struct probe *probe);
+
+/*
+ * One raw record, in the ring's memory and valid during the call alone. A negative return value stops
+ * the round; the record counts as consumed.
+ */
+typedef int (*probe_record_fn)(void *context, const void *record, size_t size);
+
+/*
+ * Drains LIFE and CAPTURE until both are empty, then at most flow_batch records of FLOW.
+ * Returns the number of records handed over, or -errno. *more is set when FLOW has some left.
+ */
+int probe_drain(struct probe *probe, int flow_batch, probe_record_fn fn, void *context, bool *more);
+
+/*
+ * Marks a process as watched. The identity is checked against the pidfd's process before and after;
+ * -ESRCH when it is gone or another. Already marked: 0.
+ */
+int probe_mark(struct probe *probe, uint32_t tgid, uint64_t start_ns);
+int probe_unmark(struct probe *probe, uint32_t tgid, uint64_t start_ns);
+/* Reads the mark (fault and hit counters); -ENOENT when the process is not watched. */
+int probe_read_mark(struct probe *probe, uint32_t tgid, uint64_t start_ns, struct mark *out);
+
+/* One process as the kernel's task iterator gives it. */
+struct probe_task {
+	uint32_t tgid, parent_tgid, uid;
+	uint64_t start_ns, parent_start_ns, cgroup_id;
+	char comm[EV_COMM];
+};
+typedef void (*probe_task_fn)(void *context, const struct probe_task *task);
+/* Calls fn for every thread-group leader of the host. */
+int probe_each_task(struct probe *probe, probe_task_fn fn, void *context);
+
+/* A place in a file where the program of `site` belongs. */
+struct probe_site {
+	enum site site;
+	uint64_t offset; /* in the file */
+};
+
+/*
+ * Attaches to an open file: one uprobe_multi link a site kind (perf uprobes where it is missing, by
+ * `perf_open`, which the spawner serves). `group` selects the layout slot, `attachment` tells attachments
+ * of one group apart. Returns a handle >= 0 or -errno.
+ */
+typedef int (*probe_perf_open_fn)(void *context, int file_fd, uint64_t offset);
+int probe_attach(struct probe *probe, int file_fd, const struct probe_site *sites, size_t count,
+		 uint16_t group, uint16_t attachment, probe_perf_open_fn perf_open, void *context);
+void probe_detach(struct probe *probe, int handle);
+int probe_set_layout(struct probe *probe, uint16_t group, const struct libpq_layout *layout);
+
+/* Sums the per-CPU counters. */
+int probe_counters(const struct probe *probe, struct counters *out);
+/* Bytes that rings and maps hold in the kernel, for the memory bench and `features`. */
+void probe_memory(const struct probe *probe, size_t *ring_bytes, size_t *map_bytes);
+
+#endif

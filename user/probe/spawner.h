@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The spawner: a small child, forked before the agent drops its capabilities, that keeps what the rest
+ * must not have. Verbs: open a mapped file of a process, open a perf uprobe where uprobe_multi is missing,
+ * start an examiner. (The prober comes with the breakers.) It may hang on a dead file system: the agent
+ * waits for no answer, and kills and replaces a spawner that owes one for too long.
+ *
+ * Because the replacement must also be forked with full capabilities, a still smaller parent of it, the
+ * nursery, does nothing but fork spawners and reap them.
+ */
+#ifndef LAPIDARY_SPAWNER_H
+#define LAPIDARY_SPAWNER_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+struct spawner;
+
+enum spawner_verb { SPAWNER_OPEN_MAPPED = 1, SPAWNER_PERF_UPROBE, SPAWNER_EXAMINER };
+
+struct spawner_request {
+	uint32_t verb;
+	uint32_t tgid;	    /* OPEN_MAPPED: whose mapping */
+	uint64_t start_ns;  /* identity, checked after opening */
+	uint64_t start, end; /* OPEN_MAPPED: the mapping's range, as in map_files */
+	uint64_t token;
+	uint64_t offset;    /* PERF_UPROBE */
+	uint32_t uid;	    /* EXAMINER: its uid */
+	uint32_t reserved;
+	char path[256];     /* OPEN_MAPPED: fallback below /proc/PID/root when map_files is refused */
+};
+
+struct spawner_answer {
+	uint64_t token;
+	uint32_t verb;
+	int32_t result; /* 0 or -errno */
+	int fd;		/* -1, or the caller's to close: file, perf event, examiner socket */
+	uint64_t device, inode, size;
+};
+
+/* Forks nursery and spawner. Call it before any thread is started and any capability dropped. */
+int spawner_start(struct spawner **out);
+void spawner_stop(struct spawner *spawner);
+int spawner_fd(const struct spawner *spawner);
+/* file_fd goes along with PERF_UPROBE (-1 otherwise) and stays the caller's. -EAGAIN: queue full. */
+int spawner_ask(struct spawner *spawner, const struct spawner_request *request, int file_fd);
+/* 1 with *out filled, 0 when none is there, -EPIPE when the spawner died (it is replaced by then). */
+int spawner_read(struct spawner *spawner, struct spawner_answer *out);
+/* Call once a second: replaces a spawner whose oldest open question is older than limit_ms. */
+void spawner_watchdog(struct spawner *spawner, uint64_t now_ms, uint64_t limit_ms);
+
+#endif
