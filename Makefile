@@ -94,7 +94,8 @@ $(OUT)/user/probe/%.o: | $(GEN)/lapidary.skel.h $(GEN)/features.skel.h
 UNIT     := $(patsubst tests/%.c,$(OUT)/tests/%,$(wildcard tests/unit/*.c tests/property/*.c))
 unit: $(UNIT)
 
-$(OUT)/tests/%: tests/%.c $(AR_ALL)
+.SECONDEXPANSION:
+$(OUT)/tests/%: tests/%.c $$(call archives_for,$$(firstword $$(subst _, ,$$(notdir $$*))))
 	$(call say,TEST,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALLCFLAGS) $(LDFLAGS) -MF $@.d -o $@ $< -Wl,--start-group \
