@@ -11,17 +11,31 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "bpf/event.h"
 
-enum { CONFIG_APPS = 64, CONFIG_EXCLUDES = 64 };
+enum { CONFIG_APPS = 64 };
 
-/* "apps": [{"name": "shop", "uid": 1000, "cgroup": "/system.slice/shop*", "command": "puma*", "capture": "stack"}] */
+#define CONFIG_FILE "/etc/lapidary/lapidary.json"
+
+/* SETTING_state_dir, … : the index of a setting in settings.def. */
+enum setting_index {
+#define SETTING(key, ...) SETTING_##key,
+#include "user/cli/settings.def"
+#undef SETTING
+	SETTING_COUNT
+};
+
+enum config_source { SOURCE_DEFAULT, SOURCE_FILE, SOURCE_ENVIRONMENT, SOURCE_FLAG };
+
+/* "apps": [{"name": "shop", "uid": 1000, "cgroup": "/system.slice/shop*", "command": "puma*", "capture":
+ * "stack"}] */
 struct config_app {
 	char name[64];
-	int64_t uid;	  /* -1: any */
+	int64_t uid;      /* -1: any */
 	char cgroup[160]; /* shell pattern, "" any */
 	char command[64]; /* shell pattern on comm or the first argument's base name, "" any */
-	char capture[12]; /* "none", "registers", "stack" */
-	bool exclude;	  /* not watched at all */
+	char capture[12]; /* "none", "registers", "stack"; config.capture when the entry has none */
+	bool exclude;     /* not watched at all */
 };
 
 struct config {
@@ -30,18 +44,21 @@ struct config {
 	char rules_dir[256];
 	char log_level[8];
 	char log_format[8];
-	char record[256];	/* write a recording here; "" none */
-	uint64_t record_limit;	/* bytes */
+	char color[8];
+	char record[256];      /* write a recording here; "" none */
+	uint64_t record_limit; /* bytes */
 	uint32_t stack_bytes;
 	char capture[12];
 	uint32_t life_ring, capture_ring, flow_ring; /* bytes */
 	uint32_t examiner_uid;
 	uint32_t sample_interval_ms;
-	uint64_t crash_quota;	/* bytes of bundles */
+	uint64_t crash_quota; /* bytes of bundles */
 	uint32_t stop_timeout_ms;
-	bool uprobe_multi;	/* false: perf uprobes through the spawner, for old kernels and tests */
+	bool uprobe_multi; /* false: perf uprobes through the spawner, for old kernels and tests */
 	struct config_app apps[CONFIG_APPS];
 	size_t app_count;
+	char file[256];                 /* what was read, "" when there was none */
+	uint8_t sources[SETTING_COUNT]; /* enum config_source of each setting */
 };
 
 /*
@@ -49,7 +66,14 @@ struct config {
  * are removed, *argc shrinks). Returns 0, or 2 (usage) with one line in `why`.
  */
 int config_load(int *argc, char **argv, struct config *out, char *why, size_t why_size);
-/* Every setting with its value and where it came from: {"settings":[{key,value,source,variable,flag,help}]}. */
+/*
+ * Every setting with its value and where it came from:
+ * {"file","settings":[{key,value,source,variable,flag,type,allowed,default,help}],"apps":[…]}. The caller
+ * deletes it.
+ */
 cJSON *config_show(const struct config *config);
+/* The first entry that a process matches (comm, or the base name of its first argument), or NULL. */
+const struct config_app *config_app_of(const struct config *config, uint32_t uid, const char *cgroup,
+				       const char *comm, const char *title);
 
 #endif
