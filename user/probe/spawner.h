@@ -36,6 +36,9 @@ struct spawner_answer {
 	int32_t result; /* 0 or -errno */
 	int fd;		/* -1, or the caller's to close: file, perf event, examiner socket */
 	uint64_t device, inode, size;
+	uint64_t changed_ns; /* st_ctim */
+	uint32_t uid;	     /* the file's owner */
+	uint32_t reserved;
 };
 
 /* Forks nursery and spawner. Call it before any thread is started and any capability dropped. */
