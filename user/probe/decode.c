@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A table says for each type how large it is at least, in which lanes it may come and what makes it sound.
+ * The size that is kept is computed anew from the length fields: a ring reserves in steps, and what lies
+ * behind the text it was told of may be left over from another record. For the same reason the bytes
+ * behind the end of a string are zeroed.
+ */
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+#include "user/base/text.h"
+#include "user/probe/decode.h"
+#include "user/probe/reason.h"
+#include "user/probe/sql.h"
+
+enum {
+	IN_LIFE = 1 << LANE_LIFE,
+	IN_CAPTURE = 1 << LANE_CAPTURE,
+	IN_FLOW = 1 << LANE_FLOW,
+	IN_USER = 1 << LANE_USER,
+};
+
+/*
+ * Checks and scrubs one record whose fixed part is there; its tail is not yet. head.size is what the record
+ * claims, and may be made smaller. Returns NULL, or the field that is wrong.
+ */
+typedef const char *sound_fn(struct ev_head *ev);
+
+#define TEXT(array) text_sound(array, sizeof(array))
+
+static void text_sound(char *text, size_t size)
+{
+	size_t length = strnlen(text, size - 1);
+
+	memset(text + length, 0, size - length);
+	text_clean(text);
+}
+
+/* Where the name of a host or database belongs, libpq accepts a whole connection string. */
+static void name_sound(char *text, size_t size)
+{
+	text_sound(text, size);
+	if (strpbrk(text, "@=") || strstr(text, "://"))
+		memset(text, 0, size);
+}
+
+static const char *birth_sound(struct ev_head *ev)
+{
+	TEXT(((struct ev_birth *)ev)->comm);
+	return NULL;
+}
+
+static const char *exec_sound(struct ev_head *ev)
+{
+	struct ev_exec *exec = (struct ev_exec *)ev;
+
+	TEXT(exec->comm);
+	TEXT(exec->file);
+	return NULL;
+}
+
+static const char *kill_sound(struct ev_head *ev)
+{
+	TEXT(((struct ev_kill *)ev)->sender_comm);
+	return NULL;
+}
+
+static const char *fatal_sound(struct ev_head *ev)
+{
+	struct ev_fatal *fatal = (struct ev_fatal *)ev;
+
+	if (fatal->kind < FATAL_BUG || fatal->kind > FATAL_ASSERT)
+		return "fatal.kind";
+	TEXT(fatal->message);
+	return NULL;
+}
+
+static const char *conn_sound(struct ev_head *ev)
+{
+	struct ev_conn *conn = (struct ev_conn *)ev;
+	bool lost = conn->what == CONN_FAILED || conn->what == CONN_BROKEN;
+
+	if (conn->what < CONN_OPEN || conn->what > CONN_BROKEN)
+		return "conn.what";
+	if (conn->reason >= REASON_COUNT)
+		return "conn.reason";
+	TEXT(conn->message);
+	if (conn->message[0])
+		conn->reason = reason_of(conn->message);
+	if (lost && conn->reason == REASON_NONE)
+		conn->reason = REASON_OTHER;
+	if (!lost)
+		conn->reason = REASON_NONE;
+	memset(conn->message, 0, sizeof(conn->message));
+	name_sound(conn->host, sizeof(conn->host));
+	name_sound(conn->port, sizeof(conn->port));
+	name_sound(conn->database, sizeof(conn->database));
+	return NULL;
+}
+
+static const char *fault_sound(struct ev_head *ev)
+{
+	struct ev_fault *fault = (struct ev_fault *)ev;
+	char sql[EV_SQL_LAST];
+
+	if (fault->sql_len > EV_SQL_LAST)
+		return "fault.sql_len";
+	if (fault->stack_len > EV_STACK_MAX || fault->stack_len > ev->size - sizeof(*fault))
+		return "fault.stack_len";
+	if (fault->stack_len > 0 && ev->lane != LANE_CAPTURE)
+		return "fault.lane";
+	TEXT(fault->comm);
+	fault->sql_len = (uint32_t)sql_normalise(fault->sql, fault->sql_len, sql, sizeof(sql));
+	memset(fault->sql, 0, sizeof(fault->sql));
+	memcpy(fault->sql, sql, fault->sql_len);
+	ev->size = (uint32_t)sizeof(*fault) + fault->stack_len;
+	return NULL;
+}
+
+static const char *query_start_sound(struct ev_head *ev)
+{
+	struct ev_query_start *start = (struct ev_query_start *)ev;
+
+	if (start->kind < QUERY_SIMPLE || start->kind > QUERY_PREPARED)
+		return "query_start.kind";
+	if (start->text_len > EV_SQL_MAX || start->text_len > ev->size - sizeof(*start))
+		return "query_start.text_len";
+	return NULL;
+}
+
+static const char *query_end_sound(struct ev_head *ev)
+{
+	struct ev_query_end *end = (struct ev_query_end *)ev;
+
+	TEXT(end->sqlstate);
+	if (strlen(end->sqlstate) != 5 || strspn(end->sqlstate, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") != 5)
+		memset(end->sqlstate, 0, sizeof(end->sqlstate));
+	return NULL;
+}
+
+static const char *begin_sound(struct ev_head *ev)
+{
+	struct ev_begin *begin = (struct ev_begin *)ev;
+
+	if (begin->format != EV_FORMAT)
+		return "begin.format";
+	TEXT(begin->version);
+	TEXT(begin->host);
+	return NULL;
+}
+
+static const char *info_sound(struct ev_head *ev)
+{
+	struct ev_info *info = (struct ev_info *)ev;
+
+	TEXT(info->app);
+	TEXT(info->comm);
+	TEXT(info->server);
+	TEXT(info->ruby);
+	TEXT(info->cgroup);
+	TEXT(info->exe);
+	TEXT(info->title);
+	return NULL;
+}
+
+static const char *location_sound(struct ev_head *ev)
+{
+	struct ev_location *location = (struct ev_location *)ev;
+
+	if (location->source > MAPS_INHERITED)
+		return "location.source";
+	if (location->build_id_len > sizeof(location->build_id))
+		return "location.build_id_len";
+	if (location->what > LOCATION_STACK)
+		return "location.what";
+	TEXT(location->module);
+	return NULL;
+}
+
+static const char *gap_sound(struct ev_head *ev)
+{
+	return ((struct ev_gap *)ev)->of_lane > LANE_COUNT ? "gap.of_lane" : NULL;
+}
+
+static const struct {
+	const char *name;
+	size_t size; /* of the fixed part */
+	unsigned lanes;
+	bool tail;
+	sound_fn *sound;
+} types[EV_TYPE_END] = {
+	[EV_WATCH] = {"watch", sizeof(struct ev_birth), IN_LIFE, false, birth_sound},
+	[EV_FORK] = {"fork", sizeof(struct ev_birth), IN_LIFE, false, birth_sound},
+	[EV_EXEC] = {"exec", sizeof(struct ev_exec), IN_LIFE, false, exec_sound},
+	[EV_EXIT] = {"exit", sizeof(struct ev_exit), IN_LIFE, false, NULL},
+	[EV_KILL] = {"kill", sizeof(struct ev_kill), IN_LIFE, false, kill_sound},
+	[EV_FATAL] = {"fatal", sizeof(struct ev_fatal), IN_LIFE, false, fatal_sound},
+	[EV_CONFIRM] = {"confirm", sizeof(struct ev_confirm), IN_LIFE, false, NULL},
+	[EV_CONN] = {"conn", sizeof(struct ev_conn), IN_LIFE, false, conn_sound},
+	[EV_FAULT] = {"fault", sizeof(struct ev_fault), IN_LIFE | IN_CAPTURE, true, fault_sound},
+	[EV_QUERY_START] = {"query_start", sizeof(struct ev_query_start), IN_FLOW, true, query_start_sound},
+	[EV_QUERY_END] = {"query_end", sizeof(struct ev_query_end), IN_FLOW | IN_LIFE, false,
+			  query_end_sound},
+	[EV_BEGIN] = {"begin", sizeof(struct ev_begin), IN_USER, false, begin_sound},
+	[EV_TICK] = {"tick", sizeof(struct ev_head), IN_USER, false, NULL},
+	[EV_INFO] = {"info", sizeof(struct ev_info), IN_USER, false, info_sound},
+	[EV_SAMPLE] = {"sample", sizeof(struct ev_sample), IN_USER, false, NULL},
+	[EV_LOCATION] = {"location", sizeof(struct ev_location), IN_USER, false, location_sound},
+	[EV_GAP] = {"gap", sizeof(struct ev_gap), IN_USER, false, gap_sound},
+};
+
+/*
+ * The text of a query and room for its terminator, in steps of eight. The normal form may be longer than
+ * what it was made from ("1" becomes "$1"), so the size grows or shrinks with it.
+ */
+static void query_text(struct ev_query_start *out, const char *text)
+{
+	size_t size;
+
+	if (out->kind == QUERY_PREPARED) {
+		out->text_len = (uint32_t)text_copy_bytes(out->text, out->text_len + 1, text, out->text_len);
+		text_clean(out->text);
+	} else {
+		out->text_len = (uint32_t)sql_normalise(text, out->text_len, out->text, EV_SQL_MAX + 1);
+	}
+	size = (sizeof(*out) + out->text_len + 8) & ~(size_t)7;
+	memset(out->text + out->text_len, 0, size - sizeof(*out) - out->text_len);
+	out->head.size = (uint32_t)size;
+}
+
+static int refuse(const char **why, const char *field)
+{
+	*why = field;
+	return -EBADMSG;
+}
+
+int decode(const void *bytes, size_t size, struct ev_head *out, const char **why)
+{
+	const char *wrong = NULL;
+	struct ev_head head;
+	size_t fixed;
+
+	if (size < sizeof(head))
+		return refuse(why, "record size");
+	memcpy(&head, bytes, sizeof(head));
+	if (head.type >= EV_TYPE_END || types[head.type].size == 0)
+		return refuse(why, "head.type");
+	fixed = types[head.type].size;
+	if (head.size > size || head.size > EV_RECORD_MAX || head.size < fixed ||
+	    (!types[head.type].tail && head.size != fixed))
+		return refuse(why, "head.size");
+	if (head.lane >= LANE_COUNT || !(types[head.type].lanes & 1u << head.lane))
+		return refuse(why, "head.lane");
+
+	memcpy(out, bytes, fixed);
+	if (types[head.type].sound)
+		wrong = types[head.type].sound(out);
+	if (wrong)
+		return refuse(why, wrong);
+	if (head.type == EV_QUERY_START)
+		query_text((struct ev_query_start *)out, (const char *)bytes + fixed);
+	else
+		memcpy((char *)out + fixed, (const char *)bytes + fixed, out->size - fixed);
+	return 0;
+}
+
+const char *event_name(uint16_t type)
+{
+	return type < EV_TYPE_END && types[type].name ? types[type].name : "?";
+}
+
+const char *lane_name(uint8_t lane)
+{
+	static const char *const names[LANE_COUNT] = {"life", "capture", "flow", "user"};
+
+	return lane < LANE_COUNT ? names[lane] : "?";
+}
