@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdio.h>
+#include <string.h>
+#include "user/cli/commands.h"
+#include "user/cli/help.h"
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *what;
+} commands[] = {
+	{"agent", cmd_agent, "watch this host's Ruby processes (the daemon)"},
+	{"crashes", cmd_crashes, "the crashes that were recorded"},
+	{"crash", cmd_crash, "one crash in full: crash show ID"},
+	{"incidents", cmd_incidents, "what a person should know of, open and past"},
+	{"decisions", cmd_decisions, "what the rules asked for, with the counts it rests on"},
+	{"actions", cmd_actions, "what was done about it, or would have been"},
+	{"workers", cmd_workers, "the watched processes, now"},
+	{"health", cmd_health, "the state of this host's Ruby services, now"},
+	{"gaps", cmd_gaps, "when nobody watched"},
+	{"features", cmd_features, "what this kernel offers, and what Lapidary does with it"},
+	{"doctor", cmd_doctor, "why is a process watched, or not"},
+	{"config", cmd_config, "config show, config check FILE"},
+	{"replay", cmd_replay, "run a recording through model and rules"},
+};
+
+static void print_commands(FILE *out)
+{
+	fprintf(out, "lapidary " LAPIDARY_VERSION ": sees Ruby processes die, and says why\n\n"
+		     "usage: lapidary COMMAND [OPTION…]     (each has --help)\n\n");
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].what);
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : "";
+
+	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+		print_commands(stdout);
+		return EXIT_FINE;
+	}
+	if (strcmp(name, "--version") == 0) {
+		puts("lapidary " LAPIDARY_VERSION);
+		return EXIT_FINE;
+	}
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcmp(name, commands[i].name) == 0)
+			return commands[i].run(argc - 1, argv + 1);
+	if (*name)
+		return usage_error("%s: no such command; lapidary --help lists them", name);
+	print_commands(stderr);
+	return EXIT_USAGE;
+}
