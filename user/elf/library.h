@@ -17,10 +17,10 @@ enum library_kind { LIBRARY_NEITHER, LIBRARY_LIBPQ, LIBRARY_RUBY };
 enum { LIBRARY_SITES = 48 };
 
 struct library_site {
-	uint32_t site;	  /* enum site */
+	uint32_t site;     /* enum site */
 	uint32_t emulated; /* 1: the kernel emulates the instruction there; 0: single-stepped */
 	uint64_t offset;   /* in the file */
-	uint64_t entry;	   /* the function's entry, in the file */
+	uint64_t entry;    /* the function's entry, in the file */
 	char function[40];
 	char instruction[48]; /* as decoded: "je", "push rbp", for `lapidary features` */
 };
