@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside the crash floor: who is blamed, under which fingerprint, and what a person can do about it. */
+#ifndef LAPIDARY_BLAME_H
+#define LAPIDARY_BLAME_H
+
+#include <cjson/cJSON.h>
+#include "user/crash/report.h"
+#include "user/crash/scan.h"
+
+/* cause_of, with what the stack adds: an abort in the middle of a message of libc is heap corruption. */
+enum cause cause_with_stack(const struct crash *crash, const struct scan *scan, char *evidence, size_t size);
+
+/* Module, gem and confidence, or "unknown" and "none". */
+void blame_of(const struct crash_input *input, enum cause cause, const struct scan *scan, struct blame *out);
+
+/* 16 hex digits. */
+void fingerprint_of(const struct crash *crash, enum cause cause, const struct blame *blame,
+		    const struct scan *scan, char out[20]);
+
+/* A new array of texts: what to do, most specific first. */
+cJSON *remedies_of(const struct crash *crash, enum cause cause, const struct blame *blame);
+
+/* "SIGSEGV"; "SEGV_MAPERR", "SI_USER", … or the number. */
+void signal_name(int signal, char out[12]);
+void signal_code_name(int signal, int code, char out[16]);
+/* The signal that the crash is known by: the fault's, else the one that ended it. 0: none. */
+int crash_signal(const struct crash *crash);
+/* The fault has an address that the processor gave. */
+bool crash_has_address(const struct crash *crash);
+
+#endif

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A report is put together in one go from what the model knows and what the capture holds; nothing is
+ * fetched. The columns of the row are copies of what report.json says, so that a store that lost its
+ * database can be rebuilt from the bundles alone.
+ *
+ * No statement literal is here (decode took them out) and no raw memory: that is stack.bin, which can be
+ * left out of an export. Registers are single words and stay.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "user/base/json.h"
+#include "user/base/text.h"
+#include "user/base/when.h"
+#include "user/crash/report_parts.h"
+
+static void clean_copy(char *out, size_t size, const char *in)
+{
+	text_copy(out, size, in);
+	text_clean(out);
+}
+
+static void fill_columns(const struct crash_input *input, enum cause cause, struct crash_report *out)
+{
+	static const char *const confirmed[] = {"not", "handler", "death", "oom"};
+	const struct crash *crash = input->crash;
+
+	clean_copy(out->id, sizeof(out->id), crash->id);
+	when_rfc3339(crash->time_ns + input->wall_offset_ns, out->time);
+	when_rfc3339(crash->process.start_ns + input->wall_offset_ns, out->start_time);
+	clean_copy(out->app, sizeof(out->app), crash->app);
+	clean_copy(out->comm, sizeof(out->comm), crash->comm);
+	signal_name(crash_signal(crash), out->signal);
+	if (crash->has_fault)
+		signal_code_name((int)crash->fault.signal, crash->fault.code, out->code);
+	if (crash_has_address(crash))
+		snprintf(out->fault_address, sizeof(out->fault_address), "0x%llx",
+			 (unsigned long long)crash->fault.address);
+	text_copy(out->cause, sizeof(out->cause), cause_name(cause));
+	text_copy(out->confirmed_by, sizeof(out->confirmed_by),
+		  confirmed[crash->confirmed_by <= CONFIRMED_OOM ? crash->confirmed_by : 0]);
+	out->pid = crash->process.tgid;
+	out->uid = crash->uid;
+	text_clean(out->blame.module);
+	text_clean(out->blame.how);
+}
+
+static cJSON *blame_json(const struct blame *blame)
+{
+	cJSON *json = cJSON_CreateObject();
+
+	json_add_text(json, "module", blame->module);
+	json_add_text(json, "gem", blame->gem);
+	json_add_text(json, "version", blame->version);
+	cJSON_AddStringToObject(json, "confidence", blame->confidence);
+	json_add_text(json, "how", blame->how);
+	return json;
+}
+
+static void add_process(cJSON *json, const struct crash_input *input, const struct crash_report *out)
+{
+	static const char *const roles[] = {"single", "master", "worker"};
+	const struct crash *crash = input->crash;
+	cJSON *parent;
+
+	json_add_text(json, "app", out->app);
+	cJSON_AddNumberToObject(json, "pid", out->pid);
+	cJSON_AddStringToObject(json, "start_time", out->start_time);
+	json_add_text(json, "comm", out->comm);
+	cJSON_AddNumberToObject(json, "uid", out->uid);
+	cJSON_AddStringToObject(json, "role", roles[crash->role <= ROLE_WORKER ? crash->role : 0]);
+	parent = cJSON_AddObjectToObject(json, "parent");
+	cJSON_AddNumberToObject(parent, "pid", crash->parent.tgid);
+	json_add_time(parent, "start_time",
+		      crash->parent.start_ns ? crash->parent.start_ns + input->wall_offset_ns : 0);
+	json_add_text(json, "server", input->server);
+	json_add_text(json, "ruby", input->ruby);
+	cJSON_AddNumberToObject(json, "live_workers", crash->live_workers);
+	json_add_text(json, "host", input->host);
+	json_add_text(json, "agent_version", input->agent_version);
+}
+
+static void add_verdict(cJSON *json, const struct crash_input *input, enum cause cause, const char *evidence,
+			const struct crash_report *out)
+{
+	json_add_text(json, "signal", out->signal);
+	json_add_text(json, "code", out->code);
+	json_add_text(json, "fault_address", out->fault_address);
+	cJSON_AddStringToObject(json, "cause", out->cause);
+	json_add_text(json, "cause_evidence", evidence);
+	cJSON_AddItemToObject(json, "blame", blame_json(&out->blame));
+	cJSON_AddStringToObject(json, "fingerprint", out->fingerprint);
+	cJSON_AddStringToObject(json, "confirmed_by", out->confirmed_by);
+	json_add_time(json, "confirmed_at",
+		      input->crash->confirmed_ns ? input->crash->confirmed_ns + input->wall_offset_ns : 0);
+	cJSON_AddItemToObject(json, "exit", part_exit(input->crash));
+	cJSON_AddItemToObject(json, "remedies", remedies_of(input->crash, cause, &out->blame));
+}
+
+static char *report_print(const struct crash_input *input, enum cause cause, const char *evidence,
+			  const struct scan *scan, const struct crash_report *out)
+{
+	const struct crash *crash = input->crash;
+	cJSON *json = cJSON_CreateObject();
+	char *printed, *text;
+
+	cJSON_AddNumberToObject(json, "format", 1);
+	cJSON_AddStringToObject(json, "id", out->id);
+	cJSON_AddStringToObject(json, "time", out->time);
+	add_process(json, input, out);
+	add_verdict(json, input, cause, evidence, out);
+	cJSON_AddItemToObject(json, "fault", part_fault(crash));
+	cJSON_AddItemToObject(json, "location", part_location(crash));
+	cJSON_AddItemToObject(json, "registers", part_registers(crash));
+	cJSON_AddItemToObject(json, "native_frames", part_frames(input, scan));
+	cJSON_AddItemToObject(json, "ruby_frames", cJSON_CreateArray());
+	cJSON_AddItemToObject(json, "vm_error", part_vm_error(crash));
+	cJSON_AddItemToObject(json, "sql", part_sql(crash, input->wall_offset_ns));
+	cJSON_AddItemToObject(json, "memory", part_memory(input));
+	cJSON_AddItemToObject(json, "gems", part_gems(input));
+	json_add_count(json, "lost_records", crash->lost_records);
+	cJSON_AddItemToObject(json, "parts", part_states(input));
+	printed = cJSON_Print(json);
+	cJSON_Delete(json);
+	text = printed ? strdup(printed) : NULL; /* cJSON's allocator need not be free()'s */
+	cJSON_free(printed);
+	return text;
+}
+
+int crash_report_new(const struct crash_input *input, struct crash_report **out)
+{
+	struct crash_report *report = calloc(1, sizeof(*report));
+	struct scan *scan = malloc(sizeof(*scan));
+	char evidence[224];
+	enum cause cause;
+	int err = -ENOMEM;
+
+	if (!report || !scan)
+		goto out;
+	scan_stack(input->stack, input->stack_size, input->regions, input->region_count, scan);
+	cause = cause_with_stack(input->crash, scan, evidence, sizeof(evidence));
+	text_clean(evidence);
+	blame_of(input, cause, scan, &report->blame);
+	fingerprint_of(input->crash, cause, &report->blame, scan, report->fingerprint);
+	fill_columns(input, cause, report);
+	report->report_json = report_print(input, cause, evidence, scan, report);
+	if (!report->report_json)
+		goto out;
+	if (input->region_count && !(report->maps_txt = maps_txt(input->regions, input->region_count)))
+		goto out;
+	if (input->flight && !(report->events_jsonl = strndup(input->flight, input->flight_size)))
+		goto out;
+	if (input->stack && input->stack_size) {
+		report->stack = malloc(input->stack_size);
+		if (!report->stack)
+			goto out;
+		memcpy(report->stack, input->stack, input->stack_size);
+		report->stack_size = input->stack_size;
+	}
+	*out = report;
+	report = NULL;
+	err = 0;
+out:
+	free(scan);
+	crash_report_free(report);
+	return err;
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The sections of report.json. What is not known is null, never an empty text or a zero that could be
+ * mistaken for a value. Names and paths come from the process and are cleaned on their way in.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include "user/base/json.h"
+#include "user/base/text.h"
+#include "user/crash/report_parts.h"
+
+static void add_clean(cJSON *object, const char *key, const char *text)
+{
+	char clean[512];
+
+	text_copy(clean, sizeof(clean), text);
+	text_clean(clean);
+	json_add_text(object, key, clean);
+}
+
+static void add_build_id(cJSON *object, const uint8_t *id, size_t size)
+{
+	char hex[41] = "";
+
+	if (size <= 20)
+		text_hex(id, size, hex);
+	json_add_text(object, "build_id", hex);
+}
+
+cJSON *part_registers(const struct crash *crash)
+{
+	static const char *const names[REG_COUNT] = {
+		"r15",    "r14", "r13", "r12",     "rbp",     "rbx", "r11",      "r10", "r9",
+		"r8",     "rax", "rcx", "rdx",     "rsi",     "rdi", "orig_rax", "rip", "cs",
+		"eflags", "rsp", "ss",  "fs_base", "gs_base", "ds",  "es",       "fs",  "gs",
+	};
+	cJSON *registers;
+
+	if (!crash->has_fault)
+		return cJSON_CreateNull();
+	registers = cJSON_CreateObject();
+	for (int i = 0; i < REG_COUNT; i++)
+		json_add_hex(registers, names[i], crash->fault.regs[i]);
+	return registers;
+}
+
+cJSON *part_fault(const struct crash *crash)
+{
+	const struct ev_fault *fault = &crash->fault;
+	cJSON *json, *sender;
+
+	if (!crash->has_fault)
+		return cJSON_CreateNull();
+	json = cJSON_CreateObject();
+	cJSON_AddNumberToObject(json, "signal_number", fault->signal);
+	cJSON_AddNumberToObject(json, "code_number", fault->code);
+	cJSON_AddNumberToObject(json, "thread", fault->head.tid);
+	add_clean(json, "thread_name", fault->comm);
+	json_add_count(json, "trap_number", fault->trap_nr);
+	json_add_hex(json, "error_code", fault->error_code);
+	json_add_hex(json, "cr2", fault->cr2);
+	if (fault->handler <= 1)
+		cJSON_AddStringToObject(json, "handler", fault->handler ? "ignored" : "default");
+	else
+		json_add_hex(json, "handler", fault->handler);
+	cJSON_AddBoolToObject(json, "default_action", (fault->flags & FAULT_DEFAULT_ACTION) != 0);
+	cJSON_AddBoolToObject(json, "on_alternate_stack", (fault->flags & FAULT_ON_ALTSTACK) != 0);
+	cJSON_AddBoolToObject(json, "sent_by_itself", (fault->flags & FAULT_SELF) != 0);
+	cJSON_AddNumberToObject(json, "unrecorded_before", fault->suppressed);
+	if (fault->code > 0) {
+		cJSON_AddNullToObject(json, "sender");
+		return json;
+	}
+	sender = cJSON_AddObjectToObject(json, "sender");
+	cJSON_AddNumberToObject(sender, "pid", fault->sender_tgid);
+	cJSON_AddNumberToObject(sender, "uid", fault->sender_uid);
+	return json;
+}
+
+cJSON *part_location(const struct crash *crash)
+{
+	static const char *const kinds[] = {"none", "file", "anonymous", "vdso", "stack"};
+	static const char *const sources[] = {"none", "mmap_records", "proc_maps", "inherited"};
+	const struct ev_location *at = &crash->location;
+	cJSON *json;
+
+	if (!crash->has_fault)
+		return cJSON_CreateNull();
+	json = cJSON_CreateObject();
+	json_add_hex(json, "address", crash->fault.regs[REG_IP_]);
+	cJSON_AddStringToObject(json, "kind", at->what < 5 ? kinds[at->what] : "none");
+	add_clean(json, "module", at->module);
+	add_build_id(json, at->build_id, at->build_id_len);
+	if (at->what == LOCATION_FILE || at->what == LOCATION_VDSO) {
+		json_add_hex(json, "offset", at->offset);
+		json_add_hex(json, "map_start", at->map_start);
+	} else {
+		cJSON_AddNullToObject(json, "offset");
+		cJSON_AddNullToObject(json, "map_start");
+	}
+	cJSON_AddStringToObject(json, "source", at->source < 4 ? sources[at->source] : "none");
+	return json;
+}
+
+static cJSON *frame_json(uint64_t address, const char *module, const char *how)
+{
+	cJSON *frame = cJSON_CreateObject();
+
+	json_add_hex(frame, "address", address);
+	add_clean(frame, "module", module);
+	cJSON_AddStringToObject(frame, "how", how);
+	cJSON_AddNullToObject(frame, "symbol");
+	return frame;
+}
+
+/* Innermost first: the failing instruction is known, what follows was found by scanning and says so. */
+cJSON *part_frames(const struct crash_input *input, const struct scan *scan)
+{
+	const struct crash *crash = input->crash;
+	cJSON *list = cJSON_CreateArray(), *frame;
+
+	if (!list || !crash->has_fault)
+		return list;
+	frame = frame_json(crash->fault.regs[REG_IP_], crash->location.module, "instruction_pointer");
+	add_build_id(frame, crash->location.build_id, crash->location.build_id_len);
+	if (crash->location.what == LOCATION_FILE || crash->location.what == LOCATION_VDSO)
+		json_add_hex(frame, "offset", crash->location.offset);
+	else
+		cJSON_AddNullToObject(frame, "offset");
+	cJSON_AddNullToObject(frame, "stack_offset");
+	cJSON_AddItemToArray(list, frame);
+	for (size_t i = 0; i < scan->count; i++) {
+		const struct scan_frame *at = &scan->frames[i];
+
+		frame = frame_json(at->address, at->region->path, "stack_scan");
+		add_build_id(frame, at->region->build_id, at->region->build_id_len);
+		json_add_hex(frame, "offset", at->address - at->region->start + at->region->offset);
+		json_add_count(frame, "stack_offset", at->distance);
+		cJSON_AddItemToArray(list, frame);
+	}
+	return list;
+}
+
+cJSON *part_vm_error(const struct crash *crash)
+{
+	static const char *const functions[] = {"", "rb_bug", "rb_fatal", "rb_memerror", "rb_assert_failure"};
+	cJSON *json;
+
+	if (!crash->fatal.kind || crash->fatal.kind > FATAL_ASSERT)
+		return cJSON_CreateNull();
+	json = cJSON_CreateObject();
+	cJSON_AddStringToObject(json, "function", functions[crash->fatal.kind]);
+	add_clean(json, "message", crash->fatal.message);
+	if (crash->fatal.kind == FATAL_ASSERT)
+		cJSON_AddNumberToObject(json, "line", crash->fatal.line);
+	else
+		cJSON_AddNullToObject(json, "line");
+	return json;
+}
+
+cJSON *part_sql(const struct crash *crash, uint64_t wall_offset_ns)
+{
+	const struct ev_fault *fault = &crash->fault;
+	cJSON *json;
+
+	if (!crash->sql[0])
+		return cJSON_CreateNull();
+	json = cJSON_CreateObject();
+	add_clean(json, "statement", crash->sql);
+	cJSON_AddBoolToObject(json, "in_flight", crash->sql_in_flight);
+	add_clean(json, "target", crash->target);
+	json_add_time(json, "started", fault->sql_start_ns ? fault->sql_start_ns + wall_offset_ns : 0);
+	json_add_time(json, "ended", fault->sql_end_ns ? fault->sql_end_ns + wall_offset_ns : 0);
+	return json;
+}
+
+cJSON *part_exit(const struct crash *crash)
+{
+	char name[12];
+	cJSON *json;
+
+	if (crash->status < 0)
+		return cJSON_CreateNull();
+	json = cJSON_CreateObject();
+	cJSON_AddNumberToObject(json, "status", crash->status);
+	if (WIFSIGNALED(crash->status)) {
+		signal_name(WTERMSIG(crash->status), name);
+		cJSON_AddStringToObject(json, "signal", name);
+		cJSON_AddNullToObject(json, "code");
+	} else {
+		cJSON_AddNullToObject(json, "signal");
+		cJSON_AddNumberToObject(json, "code", WEXITSTATUS(crash->status));
+	}
+	return json;
+}
+
+cJSON *part_gems(const struct crash_input *input)
+{
+	cJSON *list = cJSON_CreateArray(), *gem;
+	const char *last = "";
+
+	for (size_t i = 0; list && i < input->region_count; i++) {
+		const char *path = input->regions[i].path;
+		struct gem_path found;
+
+		if (!path || !strcmp(path, last) || !gem_path_parse(path, &found))
+			continue;
+		last = path; /* the segments of one file stand together */
+		gem = cJSON_CreateObject();
+		cJSON_AddStringToObject(gem, "name", found.name);
+		json_add_text(gem, "version", found.version);
+		json_add_text(gem, "abi", found.abi);
+		add_clean(gem, "path", path);
+		cJSON_AddItemToArray(list, gem);
+	}
+	return list;
+}
