@@ -31,6 +31,7 @@ work_begin() {
 	WORK=$(mktemp -d /tmp/lapidary-bats.XXXXXX)
 	export WORK
 	chmod 0755 "$WORK"
+	cp -r "$ROOT/tests/bats/app" "$WORK/app" # the clone itself may lie where only root can read
 	ulimit -c 0
 	bpf_ids >"$WORK/bpf.before"
 }
@@ -83,6 +84,7 @@ session_empty() {
 process_start() {
 	local name=$1
 	shift
+	rm -f "$WORK/$name.pid"
 	setsid --fork sh -c 'echo $$ > "$0"; exec "$@"' "$WORK/$name.pid" "$@" \
 		>"$WORK/$name.out" 2>"$WORK/$name.err" </dev/null 3>&- 4>&-
 	wait_until 5 test -s "$WORK/$name.pid"
@@ -131,7 +133,6 @@ as_user() {
 agent_start() {
 	local name=${AGENT:-agent}
 	mkdir -p "$WORK/$name.state" "$WORK/$name.run"
-	rm -f "$WORK/$name.pid"
 	process_start "$name" "$LAPIDARY" agent --state-dir "$WORK/$name.state" --run-dir "$WORK/$name.run" \
 		--rules "$ROOT/rules" "$@"
 	if ! wait_until 20 agent_ready "$name"; then

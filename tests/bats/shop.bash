@@ -34,13 +34,12 @@ crashy_holds() {
 # shop_start [NAME=VALUE…]: ready when a worker answers. Runs in the session "shop".
 shop_start() {
 	mkdir -p "$WORK/shop"
-	cp "$ROOT"/tests/bats/app/* "$WORK/shop"
 	chown nobody "$WORK/shop"
-	rm -f "$WORK/shop.pid" "$WORK/shop/app.sock"
+	rm -f "$WORK/shop/app.sock"
 	process_start shop env SHOP_SOCKET="$WORK/shop/app.sock" SHOP_DATABASE="$SHOP_DATABASE" \
 		RUBYLIB="$WORK/gems/crashy-1.0.0/lib" HOME=/nonexistent "$@" \
 		setpriv --reuid nobody --regid nogroup --clear-groups \
-		puma -q -C "$WORK/shop/puma.rb"
+		puma -q -C "$WORK/app/puma.rb"
 	wait_until 30 shop_whole || { tail -n 50 "$WORK/shop.out" "$WORK/shop.err" >&2; return 1; }
 }
 
@@ -86,10 +85,10 @@ shop_die() {
 	echo "$pid"
 }
 
-# ruby_start NAME USER SCRIPT [ARGUMENT…]: a Ruby process of its own, in the session NAME.
+# ruby_start NAME USER SCRIPT [ARGUMENT…]: a script of app/ as a process of its own, in the session NAME.
 ruby_start() {
-	local name=$1 user=$2
-	shift 2
+	local name=$1 user=$2 script=$WORK/app/$3
+	shift 3
 	process_start "$name" env RUBYLIB="$WORK/gems/crashy-1.0.0/lib" HOME=/nonexistent \
-		setpriv --reuid "$user" --regid "$(id -g "$user")" --clear-groups ruby "$@"
+		setpriv --reuid "$user" --regid "$(id -g "$user")" --clear-groups ruby "$script" "$@"
 }
