@@ -131,19 +131,21 @@ enum reg_x86_64 {
 	REG_SS_, REG_FS_BASE_, REG_GS_BASE_, REG_DS_, REG_ES_, REG_FS_, REG_GS_, REG_COUNT,
 };
 
-enum fault_flag {
+enum fault_bit {
 	FAULT_DEFAULT_ACTION = 1 << 0, /* SIG_DFL: this kills */
 	FAULT_ON_ALTSTACK = 1 << 1,    /* sp was on the alternate signal stack: raised inside a handler */
 	FAULT_SMALL = 1 << 2,	       /* over the capture budget: no stack, see `suppressed` */
 	FAULT_SELF = 1 << 3,	       /* sent by the process itself (abort, raise) */
 	FAULT_STRIPPED = 1 << 4,       /* the recorder left the stack out */
-	FAULT_CLIPPED = 1 << 5,	       /* the stack ended at mm->arg_start or at the limit */
+	FAULT_CLIPPED = 1 << 5,	       /* the stack goes on beyond the limit: outer frames may be missing */
 };
 
 /*
  * A fatal signal is about to be delivered, seen in the task's own context. The stack starts at `sp`
  * (red zone not included) and `missing` has one bit per page-sized piece of it that could not be read
- * (bit 0 of byte 0: the first). Small records are the same struct with stack_len 0.
+ * (bit 0 of byte 0: the first). Pieces are cut where pages begin: the first reaches from sp to the next
+ * page boundary, the others are whole pages but for the last. A missing piece is zeroed. Small records are
+ * the same struct with stack_len 0.
  */
 struct ev_fault {
 	struct ev_head head;
@@ -158,7 +160,7 @@ struct ev_fault {
 	__u64 cr2;
 	__u64 regs[REG_COUNT];
 	__u64 arg_start;
-	__u32 flags; /* enum fault_flag */
+	__u32 flags; /* enum fault_bit */
 	__u32 suppressed; /* faults of this process that got no record at all since its last one */
 	char comm[EV_COMM]; /* of the thread */
 	__u64 conn; /* PGconn of the thread's last statement, 0: none */

@@ -34,6 +34,10 @@ struct mark {
 	__u32 suppressed; /* faults since the last record */
 	__u32 kill_sender; /* who sent the last signal that can kill */
 	__u32 small;	   /* small fault records in the running second */
+	__u32 kill_signal; /* which signal that was */
+	__u32 kill_uid;
+	__u32 notes;	   /* other LIFE records in the running second that the process itself can cause */
+	__u32 reserved;
 	struct mark_lib libs[MARK_LIBS];
 };
 
@@ -80,7 +84,7 @@ struct counters {
 	__u64 unreadable;	   /* user memory that a probe wanted and could not read */
 };
 
-_Static_assert(sizeof(struct mark) == 64, "mark");
+_Static_assert(sizeof(struct mark) == 80, "mark");
 _Static_assert(sizeof(struct libpq_layout) == 48, "libpq_layout");
 
 #endif

@@ -22,6 +22,7 @@ struct probe_options {
 	size_t flow_ring_bytes;
 	uint32_t stack_bytes; /* at most EV_STACK_MAX; 0: registers alone */
 	bool no_captures;     /* 'capture: none' */
+	bool no_uprobe_multi; /* perf uprobes even where uprobe_multi is there */
 };
 
 /*
@@ -33,7 +34,10 @@ int probe_open(const struct probe_options *options, const struct features *featu
 	       char *why, size_t why_size);
 void probe_close(struct probe *probe);
 
-/* A descriptor to poll for reading: readable when LIFE, CAPTURE or FLOW has records. */
+/*
+ * A descriptor to poll for reading: readable when LIFE, CAPTURE or FLOW has records. FLOW wakes at most ten
+ * times a second, so call probe_drain on every tick as well.
+ */
 int probe_fd(const struct probe *probe);
 
 /*

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Faults of watched processes, taken in the dying task's own context just before the signal is delivered.
+ *
+ * A fault is no crash yet: Ruby rescues stack overflows, and a program may live off SIGSEGV at 390,000 a
+ * second. So there is a budget a process and second: a few full captures, then small records without a
+ * stack, then a count. What has no handler is the process's last word and gets a full capture whatever
+ * the budget says. Each fault is also kept in brief for its thread, in case a crash handler follows.
+ */
+#include "bpf/fault.bpf.h"
+
+char _license[] SEC("license") = "Dual BSD/GPL";
+
+const volatile __u32 stack_bytes = EV_STACK_MAX;
+const volatile bool no_captures = false;
+
+enum {
+	SIGILL_ = 4,
+	SIGTRAP_ = 5,
+	SIGABRT_ = 6,
+	SIGBUS_ = 7,
+	SIGFPE_ = 8,
+	SIGSEGV_ = 11,
+	SIGSYS_ = 31,
+	FAULTS = 1 << SIGILL_ | 1 << SIGABRT_ | 1 << SIGBUS_ | 1 << SIGFPE_ | 1 << SIGSEGV_,
+	FAULTS_IF_DEFAULT = 1 << SIGTRAP_, /* with a handler it is a debugger's business; SIGSYS likewise */
+	SI_USER_ = 0,
+	SI_QUEUE_ = -1,
+	SI_TKILL_ = -6,
+	SMALL_PER_SECOND = 16,
+	PIECES = EV_STACK_MAX / EV_PAGE + 1, /* the first and the last may be parts of a page */
+	REGS_COPIED = REG_SS_ + 1,           /* pt_regs and user_regs_struct agree so far */
+};
+
+static __always_inline bool is_fault(int sig, __u64 handler)
+{
+	if (sig == SIGSYS_)
+		return !handler;
+	return sig > 0 && sig < SIGSYS_ && (FAULTS >> sig & 1 || (!handler && FAULTS_IF_DEFAULT >> sig & 1));
+}
+
+/* The task's process id in its own pid namespace, which is what its siginfo speaks of. */
+static __always_inline __u32 tgid_inside(struct task_struct *task)
+{
+	struct pid *pid = task->signal->pids[PIDTYPE_TGID];
+	struct upid in = {};
+
+	bpf_probe_read_kernel(&in, sizeof(in), &pid->numbers[pid->level]);
+	return in.nr;
+}
+
+/*
+ * Who sent it, as the host sees it. signal_generate has seen the sender; a siginfo alone is believed only
+ * where it says that the process did it to itself.
+ */
+static __always_inline void fault_sender(struct pending *fault, struct kernel_siginfo *info,
+					 struct mark *mark, struct task_struct *task)
+{
+	if (fault->code != SI_USER_ && fault->code != SI_QUEUE_ && fault->code != SI_TKILL_) {
+		fault->address = fault->code > 0 ? (__u64)info->_sifields._sigfault._addr : 0;
+		return;
+	}
+	if ((__u32)info->_sifields._kill._pid == tgid_inside(task)) {
+		fault->flags |= FAULT_SELF;
+		fault->sender_tgid = task->tgid;
+		fault->sender_uid = task->cred->uid.val;
+	} else if (mark->kill_signal == fault->signal) {
+		fault->sender_tgid = mark->kill_sender;
+		fault->sender_uid = mark->kill_uid;
+	}
+}
+
+static __always_inline void fault_take(struct pending *fault, int sig, struct kernel_siginfo *info,
+				       __u64 handler, struct task_struct *task, struct pt_regs *regs)
+{
+	fault->time_ns = bpf_ktime_get_boot_ns();
+	fault->handler = handler;
+	fault->trap_nr = task->thread.trap_nr;
+	fault->error_code = task->thread.error_code;
+	fault->cr2 = task->thread.cr2;
+	fault->ip = regs->ip;
+	fault->sp = regs->sp;
+	fault->bp = regs->bp;
+	fault->signal = sig;
+	fault->code = info->si_code;
+	if (!handler)
+		fault->flags |= FAULT_DEFAULT_ACTION;
+	if (fault->sp - task->sas_ss_sp < task->sas_ss_size)
+		fault->flags |= FAULT_ON_ALTSTACK;
+}
+
+static __always_inline void regs_copy(struct ev_fault *ev, struct task_struct *task, struct pt_regs *regs)
+{
+	bpf_probe_read_kernel(ev->regs, REGS_COPIED * sizeof(__u64), regs);
+	ev->regs[REG_FS_BASE_] = task->thread.fsbase;
+	ev->regs[REG_GS_BASE_] = task->thread.gsbase;
+	ev->regs[REG_DS_] = task->thread.ds;
+	ev->regs[REG_ES_] = task->thread.es;
+	ev->regs[REG_FS_] = task->thread.fsindex;
+	ev->regs[REG_GS_] = task->thread.gsindex;
+}
+
+/*
+ * How much stack there is to take: never any of the strings from arg_start on, which hold arguments and
+ * environment. A stack pointer among them has no stack that we may read.
+ */
+static __always_inline __u32 stack_size(struct task_struct *task, __u64 sp, __u32 *flags)
+{
+	__u64 arg_start = task->mm->arg_start, env_end = task->mm->env_end, size = stack_bytes;
+
+	if (size > EV_STACK_MAX)
+		size = EV_STACK_MAX;
+	if (sp >= arg_start && sp <= env_end)
+		return 0;
+	if (sp < arg_start && arg_start - sp <= size)
+		return arg_start - sp;
+	*flags |= FAULT_CLIPPED;
+	return size;
+}
+
+/*
+ * The stack page by page, for when a piece of it cannot be read: pieces are cut where pages begin, so the
+ * first is shorter. Each place is computed anew from the index, and what was read is counted in the record
+ * and not in a register: so the verifier finds the same state on each path through the loop. For its view
+ * of the last piece the record has a page more than `room`.
+ */
+static __noinline int stack_pieces(struct ev_fault *ev, __u64 sp, __u32 size, __u32 room)
+{
+	__u32 first = EV_PAGE - (sp & (EV_PAGE - 1)), at, piece, i;
+
+	ev->stack_len = 0;
+	for (i = 0; i < PIECES; i++) {
+		barrier_var(i);
+		at = i ? first + (i - 1) * EV_PAGE : 0;
+		if (at >= size || at > room)
+			break;
+		piece = size - at;
+		barrier_var(piece);
+		if (piece > (i ? EV_PAGE : first))
+			piece = i ? EV_PAGE : first;
+		if (bpf_probe_read_user(ev->stack + at, piece, (void *)(sp + at)))
+			ev->missing[i / 8 & 7] |= 1 << (i & 7);
+		else
+			ev->stack_len = size;
+	}
+	return 0;
+}
+
+/* Copies the stack whole where that works. A stack of which nothing can be read is none. */
+static __always_inline void stack_copy(struct ev_fault *ev, __u64 sp, __u32 size, __u32 room)
+{
+	struct counters *count;
+
+	barrier_var(size);
+	if (size > room)
+		return;
+	if (bpf_probe_read_user(ev->stack, size, (void *)sp)) {
+		stack_pieces(ev, sp, size, room);
+		count = counters_get();
+		if (count)
+			count->unreadable++;
+	} else {
+		ev->stack_len = size;
+	}
+	ev->head.size = sizeof(*ev) + ev->stack_len;
+}
+
+#define CAPTURE(room)                                                                                        \
+	do {                                                                                                 \
+		ev = bpf_ringbuf_reserve(&capture, sizeof(*ev) + (room) + EV_PAGE, 0);                       \
+		if (!ev)                                                                                     \
+			break;                                                                               \
+		fault_fill(ev, fault, task, thread, mark, LANE_CAPTURE);                                     \
+		regs_copy(ev, task, regs);                                                                   \
+		stack_copy(ev, fault->sp, size, room);                                                       \
+		bpf_ringbuf_submit(ev, 0);                                                                   \
+	} while (0)
+
+/* False when the ring had no room: the fault then becomes a small record rather than a hole. */
+static __always_inline bool capture_send(struct pending *fault, struct task_struct *task,
+					 struct thread *thread, struct mark *mark, struct pt_regs *regs,
+					 __u32 size)
+{
+	struct ev_fault *ev;
+
+	if (size <= EV_STACK_SMALL)
+		CAPTURE(EV_STACK_SMALL);
+	else if (size <= EV_STACK_MEDIUM)
+		CAPTURE(EV_STACK_MEDIUM);
+	else
+		CAPTURE(EV_STACK_MAX);
+	if (!ev)
+		lane_next(LANE_CAPTURE);
+	lane_count(LANE_CAPTURE, !ev);
+	return ev;
+}
+
+static __always_inline void small_send(struct pending *fault, struct task_struct *task, struct thread *thread,
+				       struct mark *mark, struct pt_regs *regs)
+{
+	struct ev_fault *ev = bpf_ringbuf_reserve(&life, sizeof(*ev), 0);
+
+	if (ev) {
+		fault_fill(ev, fault, task, thread, mark, LANE_LIFE);
+		regs_copy(ev, task, regs);
+		bpf_ringbuf_submit(ev, 0);
+	} else {
+		lane_next(LANE_LIFE);
+	}
+	lane_count(LANE_LIFE, !ev);
+	fault->recorded = ev != NULL;
+}
+
+/* Budget: full captures, then small records, then a count. Says whether any record may be made. */
+static __always_inline bool fault_budget(struct pending *fault, struct mark *mark, bool *full)
+{
+	struct counters *count;
+
+	mark_tick(mark, fault->time_ns);
+	*full = !fault->handler || (mark->captures < EV_CAPTURES_PER_SECOND &&
+				    add_once(mark->captures) < EV_CAPTURES_PER_SECOND);
+	if (*full)
+		return true;
+	fault->flags |= FAULT_SMALL;
+	if (mark->small < SMALL_PER_SECOND && add_once(mark->small) < SMALL_PER_SECOND)
+		return true;
+	add_once(mark->suppressed);
+	count = counters_get();
+	if (count)
+		count->suppressed++;
+	return false;
+}
+
+SEC("tp_btf/signal_deliver")
+int BPF_PROG(crash_signal, int sig, struct kernel_siginfo *info, struct k_sigaction *ka)
+{
+	struct task_struct *task;
+	struct pending fault = {};
+	struct pt_regs *regs;
+	struct thread *thread;
+	struct mark *mark;
+	bool full, wanted;
+	__u64 handler;
+	__u32 size = 0;
+
+	if (!is_fault(sig, 0))
+		return 0;
+	task = bpf_get_current_task_btf();
+	mark = mark_get(task->group_leader);
+	if (!mark)
+		return 0;
+	handler = (__u64)ka->sa.sa_handler;
+	if (!is_fault(sig, handler))
+		return 0;
+	regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	fault_take(&fault, sig, info, handler, task, regs);
+	fault_sender(&fault, info, mark, task);
+	thread = bpf_task_storage_get(&threads, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	wanted = fault_budget(&fault, mark, &full);
+	if (full && !no_captures)
+		size = stack_size(task, fault.sp, &fault.flags);
+	if (size)
+		fault.recorded = capture_send(&fault, task, thread, mark, regs, size);
+	if (wanted && !fault.recorded) {
+		if (no_captures || size)
+			fault.flags |= FAULT_SMALL;
+		small_send(&fault, task, thread, mark, regs);
+	}
+	if (thread)
+		thread->fault = fault;
+	return 0;
+}
