@@ -3,38 +3,19 @@
  * Attaching uprobes to an open file: one uprobe_multi link for all places of a site, or, where the kernel
  * has none, one perf uprobe a place.
  *
- * libbpf 1.1 and its headers know nothing of uprobe_multi (Linux 6.6), so the attribute is spelled out
- * here. The file is named by /proc/self/fd: no path of a watched process is resolved, and the inode is the
- * one that was examined. Opening a perf uprobe needs more than the agent keeps: the spawner does it.
+ * Opening a perf uprobe needs more than the agent keeps: the spawner does it.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include "lapidary.skel.h"
 #include "user/probe/probe_private.h"
+#include "user/probe/uprobe_multi.h"
 
-enum { TRACE_UPROBE_MULTI = 48, SITES_MAX = 64, ATTACHMENTS_MAX = 256 };
-
-/* union bpf_attr, link_create.uprobe_multi */
-struct uprobe_multi_attr {
-	uint32_t prog_fd;
-	uint32_t target_fd;
-	uint32_t attach_type;
-	uint32_t flags;
-	uint64_t path;
-	uint64_t offsets;
-	uint64_t ref_ctr_offsets;
-	uint64_t cookies;
-	uint32_t count;
-	uint32_t multi_flags;
-	uint32_t pid;
-	uint32_t reserved;
-};
+enum { ATTACHMENTS_MAX = 256 };
 
 static struct bpf_program *site_program(const struct probe *probe, enum site site)
 {
@@ -70,28 +51,6 @@ void attach_prepare(struct probe *probe)
 								   : 0);
 }
 
-static int multi_link(int program_fd, int file_fd, const uint64_t *offsets, uint32_t count, uint64_t cookie)
-{
-	uint64_t cookies[SITES_MAX];
-	char path[32];
-	struct uprobe_multi_attr attr = {
-		.prog_fd = program_fd,
-		.attach_type = TRACE_UPROBE_MULTI,
-		.path = (uintptr_t)path,
-		.offsets = (uintptr_t)offsets,
-		.cookies = (uintptr_t)cookies,
-		.count = count,
-	};
-	uint32_t i;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", file_fd);
-	for (i = 0; i < count; i++)
-		cookies[i] = cookie;
-	fd = syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
-	return fd < 0 ? -errno : fd;
-}
-
 /* The link keeps the perf event; its descriptor is no longer needed then. */
 static int perf_link(int program_fd, int perf_fd, uint64_t cookie)
 {
@@ -125,7 +84,8 @@ static int site_attach(struct attach_job *job, enum site site, const uint64_t *o
 	uint32_t i;
 
 	if (job->probe->multi)
-		return link_keep(job, multi_link(program_fd, job->file_fd, offsets, count, job->cookie));
+		return link_keep(job,
+				 uprobe_multi_link(program_fd, job->file_fd, offsets, count, job->cookie));
 	if (!job->perf_open)
 		return -EOPNOTSUPP;
 	for (i = 0; i < count && !err; i++) {
@@ -140,7 +100,7 @@ static int site_attach(struct attach_job *job, enum site site, const uint64_t *o
 
 static int sites_attach(struct attach_job *job, const struct probe_site *sites, size_t count)
 {
-	uint64_t offsets[SITES_MAX];
+	uint64_t offsets[UPROBE_MULTI_MAX];
 	uint32_t of_site;
 	int site, err;
 	size_t i;
@@ -202,7 +162,7 @@ int probe_attach(struct probe *probe, int file_fd, const struct probe_site *site
 	int slot, err;
 	size_t i;
 
-	if (!group || group > GROUPS_MAX || !count || count > SITES_MAX)
+	if (!group || group > GROUPS_MAX || !count || count > UPROBE_MULTI_MAX)
 		return -EINVAL;
 	for (i = 0; i < count; i++)
 		if ((unsigned)sites[i].site >= SITE_COUNT)
