@@ -101,7 +101,7 @@ bundles_are_whole() {
 	exec 7>&-
 	bundles_are_whole
 	lap crashes --json --limit 2000 >"$WORK/crashes.json"
-	lap crashes --gaps --json >"$WORK/gaps.json"
+	lap gaps --json >"$WORK/gaps.json"
 	check "$(<"$WORK/gaps.json")" '.gaps | length >= 20'
 	while read -r round pid time; do
 		recorded_once_or_in_gap "$pid" "$time"
