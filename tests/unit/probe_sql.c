@@ -124,6 +124,8 @@ static void lists_fold(void **state)
 		 "where id in ($5, \xe2\x80\xa6) or x = $6"},
 		{"where id in ($1, $2, $3)", "where id in ($1, \xe2\x80\xa6)"},
 		{"where id in (1, f(2))", "where id in ($1, f($2))"},
+		{"where id in (1, 2, 3 , f(4), 5)", "where id in ($1, \xe2\x80\xa6 , f($2), $3)"},
+		{"where id in ('a'::uuid )", "where id in ($1)"},
 		{"where id in (select 1)", "where id in (select $1)"},
 		{"where id in (1, 2", "where id in ($1, \xe2\x80\xa6"},
 		{"where id in (1, 'cut he", "where id in ($1, \xe2\x80\xa6"},

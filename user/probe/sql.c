@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The normal form is written token by token, and a token that does not fit ends it: so it is never cut
- * inside one, reads the same when it is normalised again, and groups like with like.
+ * The normal form is written token by token, from what has been read so far, and a token that does not fit
+ * ends it. So a form that was cut is the beginning of the whole one, and reads the same when it is
+ * normalised again.
  *
  * Parameters keep their numbers; literals are numbered behind the highest one. A list of values behind IN
- * becomes ($1, …), however long it is. Bytes that are no text become '_' inside a name, which keeps it one
- * name, and '?' elsewhere.
+ * becomes ($1, …), however long it is, so that like groups with like. Bytes that are no text become '_'
+ * inside a name, which keeps it one name, and '?' elsewhere.
  *
  * One form carries values without any quoting: the lines after COPY … FROM STDIN; in a script that was sent
  * whole. They are left out.
@@ -19,6 +20,8 @@
 
 #define ELLIPSIS "\xe2\x80\xa6"
 
+enum list { LIST_NONE, LIST_OPEN, LIST_VALUE, LIST_COMMA };
+
 struct normal {
 	struct lexer lexer;
 	char *out;
@@ -28,6 +31,9 @@ struct normal {
 	bool full;
 	bool first_word, copy, from_stdin; /* of the running statement */
 	bool after_in;
+	enum list list;    /* behind "IN (": what came last; a comma is held back */
+	bool folded;       /* its "…" is written */
+	bool comma_spaced; /* white space before the comma held back */
 };
 
 static void clean(char *text, bool name)
@@ -72,7 +78,8 @@ static void emit_value(struct normal *n, const struct lex_token *token)
 		emit_token(n, token);
 		return;
 	}
-	emit(n, text, (size_t)snprintf(text, sizeof(text), "$%u", ++n->number), false);
+	n->number += n->number < LEX_PARAM_MAX;
+	emit(n, text, (size_t)snprintf(text, sizeof(text), "$%u", n->number), false);
 }
 
 static struct lex_token next_solid(struct lexer *lexer)
@@ -92,49 +99,75 @@ static bool is_value(const struct lex_token *token)
 	       lex_is(token, ELLIPSIS);
 }
 
-/* One value with its sign and casts; moves the lexer behind it. */
-static bool list_element(struct lexer *lexer, struct lex_token *value)
+/* A value, with its sign; moves the lexer behind it and *token to it. */
+static bool take_value(struct normal *n, struct lex_token *token)
 {
-	struct lexer ahead;
+	struct lexer ahead = n->lexer;
+	struct lex_token value = *token;
 
-	*value = next_solid(lexer);
-	if (lex_is_other(value, '-') || lex_is_other(value, '+'))
-		*value = next_solid(lexer);
-	if (!is_value(value))
+	if (lex_is_other(token, '-') || lex_is_other(token, '+'))
+		value = next_solid(&ahead);
+	if (!is_value(&value))
 		return false;
-	for (ahead = *lexer;; *lexer = ahead) {
-		struct lex_token colon = next_solid(&ahead), second = next_solid(&ahead),
-				 type = next_solid(&ahead);
-
-		if (!lex_is_other(&colon, ':') || !lex_is_other(&second, ':') || type.kind != LEX_WORD)
-			return true;
-	}
+	n->lexer = ahead;
+	*token = value;
+	return true;
 }
 
-/* Behind "IN (": writes the list in short, unless there is more in it than values. */
-static void fold_list(struct normal *n)
+/* "::name" behind its first colon. */
+static bool take_cast(struct normal *n, const struct lex_token *token)
 {
-	struct lexer at = n->lexer, ahead;
-	struct lex_token first, value, separator;
-	size_t count = 0;
+	struct lexer ahead = n->lexer;
+	struct lex_token second, name;
 
-	for (;;) {
-		if (!list_element(&at, count == 0 ? &first : &value))
-			return;
-		count++;
-		ahead = at;
-		separator = next_solid(&ahead);
-		if (!lex_is_other(&separator, ','))
-			break;
-		at = ahead;
-	}
-	if (count < 2 || (separator.kind != LEX_END && !lex_is_other(&separator, ')')))
-		return;
+	if (!lex_is_other(token, ':'))
+		return false;
+	second = next_solid(&ahead);
+	name = next_solid(&ahead);
+	if (!lex_is_other(&second, ':') || name.kind != LEX_WORD)
+		return false;
 	n->lexer = ahead;
-	emit_value(n, &first);
-	emit(n, ", " ELLIPSIS, strlen(", " ELLIPSIS), false);
-	if (separator.kind != LEX_END)
-		emit_token(n, &separator);
+	return true;
+}
+
+static void release_comma(struct normal *n)
+{
+	bool space = n->space;
+
+	n->space = n->comma_spaced;
+	emit(n, ",", 1, false);
+	n->space = space;
+}
+
+/* The token as part of a list; false when it is none, and the list is over. */
+static bool list_step(struct normal *n, struct lex_token *token)
+{
+	enum list was = n->list;
+
+	n->list = LIST_VALUE;
+	if (was == LIST_VALUE && lex_is_other(token, ',')) {
+		n->comma_spaced = n->space;
+		n->list = LIST_COMMA;
+	} else if (was == LIST_VALUE && take_cast(n, token)) {
+		/* what type a value is given says nothing that its column does not */
+	} else if (was == LIST_OPEN && take_value(n, token)) {
+		n->space = false;
+		emit_value(n, token);
+	} else if (was == LIST_COMMA && take_value(n, token)) {
+		n->space = false;
+		if (!n->folded)
+			emit(n, ", " ELLIPSIS, strlen(", " ELLIPSIS), false);
+		n->folded = true;
+	} else {
+		n->list = LIST_NONE;
+		if (was == LIST_COMMA)
+			release_comma(n);
+		else if (was == LIST_VALUE && lex_is_other(token, ')'))
+			n->space = false;
+		return false;
+	}
+	n->space = false;
+	return true;
 }
 
 /* Words and punctuation; false at the end of what may be shown. */
@@ -144,8 +177,8 @@ static bool step(struct normal *n, const struct lex_token *token)
 
 	emit_token(n, token);
 	n->after_in = lex_is(token, "in");
-	if (list)
-		fold_list(n);
+	n->list = list ? LIST_OPEN : LIST_NONE;
+	n->folded = false;
 	if (token->kind == LEX_WORD) {
 		n->copy = n->first_word ? lex_is(token, "copy") : n->copy;
 		n->from_stdin |= lex_is(token, "stdin");
@@ -184,21 +217,17 @@ size_t sql_normalise(const char *in, size_t in_size, char *out, size_t out_size)
 	while (more && !n.full) {
 		struct lex_token token = lexer_next(&n.lexer);
 
-		switch (token.kind) {
-		case LEX_END:
-			more = false;
-			break;
-		case LEX_SPACE:
+		if (token.kind == LEX_SPACE) {
 			n.space = true;
-			break;
-		case LEX_LITERAL:
-		case LEX_PARAM:
-		case LEX_REST:
+			continue;
+		}
+		if (n.list != LIST_NONE && list_step(&n, &token))
+			continue;
+		if (token.kind == LEX_LITERAL || token.kind == LEX_PARAM || token.kind == LEX_REST) {
 			emit_value(&n, &token);
 			n.after_in = false;
-			break;
-		default:
-			more = step(&n, &token);
+		} else {
+			more = token.kind != LEX_END && step(&n, &token);
 		}
 	}
 	return n.used;
