@@ -48,6 +48,7 @@ struct decision {
 	char incident[20];
 	char rule[48];
 	char action[24]; /* "alert", "worker.hold", "breaker.open", ... (DESIGN.md 6) */
+	char scope[12]; /* of a breaker: "connect" or "query", else "" */
 	char app[64];
 	char target[192];
 	struct identity process;
