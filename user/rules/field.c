@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The vocabulary of rules: what can be asked of a notice, as text. A field belongs to certain kinds of
+ * notice, and a rule that asks it of another kind is refused when it is read.
+ */
+#include "user/base/text.h"
+#include "user/gems/gem_path.h"
+#include "user/rules/rule.h"
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define OF(type)    (1u << (type))
+#define OF_PROCESS  (~OF(NOTICE_GAP))
+#define OF_DATABASE (OF(NOTICE_DB_ERROR) | OF(NOTICE_DB_OK))
+
+struct field {
+	const char *name;
+	unsigned notices;
+	void (*get)(const struct notice *notice, char *out);
+};
+
+static void put(char *out, const char *text)
+{
+	text_copy(out, FIELD_SIZE, text);
+}
+
+static void put_number(char *out, unsigned long long number)
+{
+	snprintf(out, FIELD_SIZE, "%llu", number);
+}
+
+static void put_bool(char *out, bool value)
+{
+	put(out, value ? "true" : "false");
+}
+
+static void get_app(const struct notice *notice, char *out)
+{
+	if (notice->crash)
+		put(out, notice->crash->app);
+	else if (notice->db_error)
+		put(out, notice->db_error->app);
+	else if (notice->process)
+		put(out, notice->process->app->name);
+}
+
+static void get_pid(const struct notice *notice, char *out)
+{
+	if (notice->crash)
+		put_number(out, notice->crash->process.tgid);
+	else if (notice->process)
+		put_number(out, notice->process->id.tgid);
+}
+
+static void get_uid(const struct notice *notice, char *out)
+{
+	if (notice->process)
+		put_number(out, notice->process->app->uid);
+}
+
+static void get_comm(const struct notice *notice, char *out)
+{
+	put(out, notice->crash ? notice->crash->comm : notice->process ? notice->process->comm : "");
+}
+
+static void get_role(const struct notice *notice, char *out)
+{
+	static const char *const names[] = {"process", "master", "worker"};
+	enum role role = notice->crash     ? notice->crash->role
+			 : notice->process ? notice->process->role
+					   : ROLE_SINGLE;
+	put(out, names[role]);
+}
+
+static void get_server(const struct notice *notice, char *out)
+{
+	put(out, notice->process ? notice->process->app->server : "");
+}
+
+static void get_status(const struct notice *notice, char *out)
+{
+	if (WIFSIGNALED(notice->status))
+		snprintf(out, FIELD_SIZE, "signal %d", WTERMSIG(notice->status));
+	else
+		snprintf(out, FIELD_SIZE, "exit %d", WEXITSTATUS(notice->status));
+}
+
+static const char *signal_name(uint32_t signal)
+{
+	switch (signal) {
+	case SIGSEGV:
+		return "SIGSEGV";
+	case SIGBUS:
+		return "SIGBUS";
+	case SIGILL:
+		return "SIGILL";
+	case SIGFPE:
+		return "SIGFPE";
+	case SIGABRT:
+		return "SIGABRT";
+	case SIGKILL:
+		return "SIGKILL";
+	default:
+		return "unknown";
+	}
+}
+
+/* The fault's; without one, what it was killed by. */
+static void get_signal(const struct notice *notice, char *out)
+{
+	const struct crash *crash = notice->crash;
+	if (crash->has_fault)
+		put(out, signal_name(crash->fault.signal));
+	else
+		put(out, signal_name(crash->status >= 0 ? (uint32_t)WTERMSIG(crash->status) : 0));
+}
+
+static void get_cause(const struct notice *notice, char *out)
+{
+	const struct crash *crash = notice->crash;
+	if (crash->oom)
+		put(out, "oom");
+	else if (!crash->has_fault)
+		put(out, "unknown");
+	else if (crash->fault.code <= 0 && !(crash->fault.flags & FAULT_SELF))
+		put(out, "injected");
+	else if (crash->fatal.kind)
+		put(out, "vm_error");
+	else
+		put(out, crash->fault.signal == SIGABRT ? "abort" : "fault");
+}
+
+static void get_module_path(const struct notice *notice, char *out)
+{
+	put(out, notice->crash->location.module);
+}
+
+static void get_module(const struct notice *notice, char *out)
+{
+	put(out, text_base(notice->crash->location.module));
+}
+
+static void get_offset(const struct notice *notice, char *out)
+{
+	if (notice->crash->location.what == LOCATION_FILE)
+		snprintf(out, FIELD_SIZE, "0x%llx", (unsigned long long)notice->crash->location.offset);
+}
+
+static void get_place(const struct notice *notice, char *out)
+{
+	const struct ev_location *location = &notice->crash->location;
+	if (location->what == LOCATION_FILE || location->what == LOCATION_VDSO)
+		snprintf(out, FIELD_SIZE, "%s+0x%llx",
+			 *location->module ? text_base(location->module) : "vdso",
+			 (unsigned long long)location->offset);
+	else if (location->what == LOCATION_ANON || location->what == LOCATION_STACK)
+		put(out, "memory that no file backs");
+	else
+		put(out, notice->crash->has_fault ? "an unmapped place" : "an unknown place");
+}
+
+static void get_gem(const struct notice *notice, char *out)
+{
+	struct gem_path gem;
+	if (gem_path_parse(notice->crash->location.module, &gem))
+		put(out, gem.name);
+}
+
+static void get_gem_version(const struct notice *notice, char *out)
+{
+	struct gem_path gem;
+	if (gem_path_parse(notice->crash->location.module, &gem))
+		put(out, gem.version);
+}
+
+static void get_confirmed_by(const struct notice *notice, char *out)
+{
+	static const char *const names[] = {"nothing", "handler", "death", "oom"};
+	put(out, names[notice->crash->confirmed_by]);
+}
+
+static void get_sender(const struct notice *notice, char *out)
+{
+	put_number(out, notice->crash->fault.sender_tgid);
+}
+
+static void get_message(const struct notice *notice, char *out)
+{
+	put(out, notice->crash->fatal.message);
+	text_clean(out);
+}
+
+static void get_sql(const struct notice *notice, char *out)
+{
+	put(out, notice->crash->sql);
+}
+
+static void get_in_flight(const struct notice *notice, char *out)
+{
+	put_bool(out, notice->crash->sql_in_flight);
+}
+
+static void get_target(const struct notice *notice, char *out)
+{
+	put(out, notice->crash ? notice->crash->target : notice->db_error ? notice->db_error->target : "");
+}
+
+static void get_sqlstate(const struct notice *notice, char *out)
+{
+	put(out, notice->db_error->sqlstate);
+}
+
+static void get_reason(const struct notice *notice, char *out)
+{
+	static const char *const names[REASON_COUNT] = {
+		"none",     "refused",  "timeout",  "no_host", "no_socket", "auth",  "no_database",
+		"too_many", "starting", "shutdown", "closed",  "tls",       "other",
+	};
+	enum conn_reason reason = notice->db_error->reason;
+	put(out, reason < REASON_COUNT ? names[reason] : "other");
+}
+
+static void get_error(const struct notice *notice, char *out)
+{
+	if (*notice->db_error->sqlstate)
+		get_sqlstate(notice, out);
+	else
+		get_reason(notice, out);
+}
+
+static void get_availability(const struct notice *notice, char *out)
+{
+	put_bool(out, notice->db_error->availability);
+}
+
+static const struct field fields[] = {
+	{"app", OF_PROCESS, get_app},
+	{"pid", OF_PROCESS, get_pid},
+	{"uid", OF_PROCESS, get_uid},
+	{"comm", OF_PROCESS, get_comm},
+	{"role", OF_PROCESS, get_role},
+	{"server", OF_PROCESS, get_server},
+	{"status", OF(NOTICE_GONE) | OF(NOTICE_CRASH_END), get_status},
+	{"signal", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_signal},
+	{"cause", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_cause},
+	{"module", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_module},
+	{"module_path", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_module_path},
+	{"offset", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_offset},
+	{"place", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_place},
+	{"gem", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_gem},
+	{"gem_version", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_gem_version},
+	{"confirmed_by", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_confirmed_by},
+	{"sender", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_sender},
+	{"message", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_message},
+	{"sql", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_sql},
+	{"in_flight", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_in_flight},
+	{"target", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END) | OF_DATABASE, get_target},
+	{"sqlstate", OF(NOTICE_DB_ERROR), get_sqlstate},
+	{"reason", OF(NOTICE_DB_ERROR), get_reason},
+	{"error", OF(NOTICE_DB_ERROR), get_error},
+	{"availability", OF(NOTICE_DB_ERROR), get_availability},
+};
+
+const struct field *field_named(const char *name, size_t length, enum notice_type type)
+{
+	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++)
+		if (strlen(fields[i].name) == length && strncmp(fields[i].name, name, length) == 0)
+			return fields[i].notices & OF(type) ? &fields[i] : NULL;
+	return NULL;
+}
+
+void field_value(const struct field *field, const struct notice *notice, char out[FIELD_SIZE])
+{
+	out[0] = '\0';
+	field->get(notice, out);
+}

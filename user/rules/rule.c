@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One rule from its document. The schema has checked types, ranges and known keys; what it cannot say is
+ * checked here: whether the fields exist for the notice that the rule matches.
+ */
+#include "user/rules/rule.h"
+#include "user/base/json.h"
+#include "user/base/text.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+	const char *name;
+	enum notice_type type;
+} notice_names[] = {
+	{"crash", NOTICE_CRASH},
+	{"db_error", NOTICE_DB_ERROR},
+	{"fatal", NOTICE_FATAL},
+	{"gone", NOTICE_GONE},
+};
+
+static const cJSON *child(const cJSON *object, const char *key)
+{
+	return cJSON_GetObjectItemCaseSensitive(object, key);
+}
+
+static int read_template(const struct rule *rule, const cJSON *object, const char *pointer, const char *key,
+			 const char **out, char *why, size_t why_size)
+{
+	char what[128];
+	const cJSON *item = child(object, key);
+	*out = item ? item->valuestring : "";
+	if (template_check(*out, rule->notice, what, sizeof(what)))
+		return 0;
+	snprintf(why, why_size, "%s/%s: %s", pointer, key, what);
+	return -EBADMSG;
+}
+
+static int read_match(struct rule *rule, const cJSON *match, char *why, size_t why_size)
+{
+	const char *name = json_text(match, "notice");
+	for (size_t i = 0; i < sizeof(notice_names) / sizeof(*notice_names); i++)
+		if (strcmp(name, notice_names[i].name) == 0)
+			rule->notice = notice_names[i].type;
+	return conditions_read(child(match, "where"), "/match/where", rule->notice, &rule->where, why,
+			       why_size);
+}
+
+static int read_per(struct rule *rule, const cJSON *per, char *why, size_t why_size)
+{
+	const cJSON *item;
+	cJSON_ArrayForEach(item, per)
+	{
+		const struct field *field =
+			field_named(item->valuestring, strlen(item->valuestring), rule->notice);
+		if (!field) {
+			snprintf(why, why_size, "/per/%zu: \"%s\" is no field of this kind of notice",
+				 rule->per_count, item->valuestring);
+			return -EBADMSG;
+		}
+		rule->per_app |= strcmp(item->valuestring, "app") == 0;
+		rule->per[rule->per_count++] = field;
+		if (rule->per_count == PER_MAX)
+			break;
+	}
+	return 0;
+}
+
+static int read_remedies(struct rule *rule, const cJSON *array, char *why, size_t why_size)
+{
+	const cJSON *item;
+	char pointer[48];
+	cJSON_ArrayForEach(item, array)
+	{
+		struct rule_remedy *remedy = &rule->remedies[rule->remedy_count];
+		snprintf(pointer, sizeof(pointer), "/incident/remedies/%zu", rule->remedy_count);
+		int err = read_template(rule, item, pointer, "text", &remedy->text, why, why_size);
+		strcat(pointer, "/where");
+		err = err ? err
+			  : conditions_read(child(item, "where"), pointer, rule->notice, &remedy->where, why,
+					    why_size);
+		if (err)
+			return err;
+		if (++rule->remedy_count == REMEDIES_MAX)
+			break;
+	}
+	return 0;
+}
+
+static int read_incident(struct rule *rule, const cJSON *incident, char *why, size_t why_size)
+{
+	int err;
+	rule->kind = json_text(incident, "kind");
+	rule->severity = json_text(incident, "severity");
+	if ((err = read_template(rule, incident, "/incident", "subject", &rule->subject, why, why_size)) ||
+	    (err = read_template(rule, incident, "/incident", "title", &rule->title, why, why_size)) ||
+	    (err = read_template(rule, incident, "/incident", "title_many", &rule->title_many, why,
+				 why_size)))
+		return err;
+	return read_remedies(rule, child(incident, "remedies"), why, why_size);
+}
+
+static int read_decision(struct rule *rule, const cJSON *item, struct rule_decision *out, char *why,
+			 size_t why_size)
+{
+	char pointer[48];
+	int err;
+	const cJSON *when = child(item, "when");
+	snprintf(pointer, sizeof(pointer), "/decisions/%zu", rule->decision_count);
+	out->action = json_text(item, "action");
+	out->scope = json_text(item, "scope");
+	if ((err = read_template(rule, item, pointer, "target", &out->target, why, why_size)) ||
+	    (err = read_template(rule, item, pointer, "reason", &out->reason, why, why_size)) || !when)
+		return err;
+	out->quantifier = child(when, "every") ? EVERY : SOME;
+	strcat(pointer, out->quantifier == EVERY ? "/when/every" : "/when/some");
+	return conditions_read(when->child, pointer, rule->notice, &out->when, why, why_size);
+}
+
+int rule_read(cJSON *document, struct rule *rule, char *why, size_t why_size)
+{
+	const cJSON *item;
+	int err;
+	memset(rule, 0, sizeof(*rule));
+	text_copy(rule->name, sizeof(rule->name), json_text(document, "name"));
+	rule->count = (uint32_t)json_number(document, "count", 1);
+	rule->window_s = (uint32_t)json_number(document, "window_s", 1);
+	rule->quiet_s = (uint32_t)json_number(document, "quiet_s", 300);
+	rule->share_percent = (uint32_t)json_number(child(document, "share"), "percent", 0);
+	if ((err = read_match(rule, child(document, "match"), why, why_size)) ||
+	    (err = read_per(rule, child(document, "per"), why, why_size)) ||
+	    (err = read_incident(rule, child(document, "incident"), why, why_size)))
+		return err;
+	if (rule->quiet_s < rule->window_s) {
+		snprintf(why, why_size, "/quiet_s: %u is shorter than window_s (%u)", rule->quiet_s,
+			 rule->window_s);
+		return -EBADMSG;
+	}
+	cJSON_ArrayForEach(item, child(document, "decisions"))
+	{
+		struct rule_decision *decision = &rule->decisions[rule->decision_count];
+		if ((err = read_decision(rule, item, decision, why, why_size)))
+			return err;
+		if (++rule->decision_count == DECISIONS_MAX)
+			break;
+	}
+	rule->document = document;
+	return 0;
+}
+
+void rule_done(struct rule *rule)
+{
+	cJSON_Delete(rule->document);
+}
