@@ -8,8 +8,9 @@
 #ifndef LAPIDARY_LIBRARY_H
 #define LAPIDARY_LIBRARY_H
 
-#include <stdint.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include "bpf/shared.h"
 
 enum library_kind { LIBRARY_NEITHER, LIBRARY_LIBPQ, LIBRARY_RUBY };
@@ -25,7 +26,10 @@ struct library_site {
 	char instruction[48]; /* as decoded: "je", "push rbp", for `lapidary features` */
 };
 
-/* Travels over the examiner's socket as it is: fixed size, no pointers. */
+/*
+ * Travels over the examiner's socket as it is: fixed size, no pointers. A Ruby with libpq linked in is a
+ * LIBRARY_RUBY with both kinds of sites and the layout.
+ */
 struct library {
 	uint32_t kind; /* enum library_kind */
 	uint32_t site_count;
@@ -40,8 +44,15 @@ struct library {
 
 /*
  * Examines an open ELF file. Returns 0 with `out` filled (also for LIBRARY_NEITHER), or -errno:
- * -ENOEXEC not ELF or damaged, -ENOTSUP another architecture or class. fd stays the caller's.
+ * -ENOEXEC not ELF or damaged, -ENOTSUP another architecture or class,
+ * -EFBIG larger than 4 GiB (nothing is read whole: only headers, symbols and a few functions). fd stays the caller's.
  */
 int library_examine(int fd, struct library *out);
+
+/*
+ * Is this an answer that library_examine could have given about a file of that size? It may come from an
+ * examiner that was taken over. Texts are made printable.
+ */
+bool library_check(struct library *library, uint64_t file_size);
 
 #endif

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The answer comes from a process that read a hostile file and may have been taken over by it. So the reader
+ * of the answer believes no number: what passes here can be shown, stored and attached without harm, true
+ * or not.
+ */
+#include <string.h>
+#include "user/base/text.h"
+#include "user/elf/library.h"
+
+enum { MEMBER_MAX = 65536, STRIDE_MAX = 4096 };
+
+static bool is_text(char *text, size_t size)
+{
+	if (!memchr(text, '\0', size))
+		return false;
+	text_clean(text);
+	return true;
+}
+
+static bool check_layout(const struct libpq_layout *layout)
+{
+	const uint32_t members[] = {
+		layout->result_status, layout->result_errors, layout->conn_status, layout->conn_socket,
+		layout->conn_database, layout->conn_message,  layout->conn_hosts,  layout->conn_which,
+	};
+	const uint32_t elements[] = {layout->host_name, layout->host_address, layout->host_port};
+
+	for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++)
+		if (members[i] != LAYOUT_UNKNOWN && members[i] >= MEMBER_MAX)
+			return false;
+	if (layout->host_stride != LAYOUT_UNKNOWN && layout->host_stride > STRIDE_MAX)
+		return false;
+	for (size_t i = 0; i < sizeof(elements) / sizeof(*elements); i++)
+		if (elements[i] != LAYOUT_UNKNOWN && elements[i] >= layout->host_stride)
+			return false;
+	return true;
+}
+
+static bool check_site(struct library_site *site, uint64_t file_size)
+{
+	return site->site < SITE_COUNT && site->emulated <= 1 && site->offset < file_size &&
+	       site->entry <= site->offset && is_text(site->function, sizeof(site->function)) &&
+	       is_text(site->instruction, sizeof(site->instruction));
+}
+
+bool library_check(struct library *library, uint64_t file_size)
+{
+	if (library->kind > LIBRARY_RUBY || library->site_count > LIBRARY_SITES ||
+	    library->build_id_len > sizeof(library->build_id) ||
+	    (library->kind == LIBRARY_NEITHER && library->site_count > 0))
+		return false;
+	if (!is_text(library->version, sizeof(library->version)) ||
+	    !is_text(library->problem, sizeof(library->problem)) || !check_layout(&library->layout))
+		return false;
+	for (uint32_t i = 0; i < library->site_count; i++)
+		if (!check_site(&library->sites[i], file_size))
+			return false;
+	return true;
+}

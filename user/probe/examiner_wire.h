@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What both sides of the examiner's socket share; the answer is struct examiner_answer. */
+#ifndef LAPIDARY_EXAMINER_WIRE_H
+#define LAPIDARY_EXAMINER_WIRE_H
+
+#include <stdint.h>
+
+enum examiner_limit {
+	EXAMINER_CPU_PER_QUESTION = 5, /* seconds; a libruby takes 3 ms */
+	EXAMINER_WAIT_MS = 20000,      /* longer than any CPU limit: then it is a dead file system */
+};
+
+struct examiner_question { /* with one descriptor */
+	uint64_t token;
+};
+
+#endif
