@@ -101,28 +101,34 @@ static __always_inline void regs_copy(struct ev_fault *ev, struct task_struct *t
 }
 
 /*
- * How much stack there is to take: never any of the strings from arg_start on, which hold arguments and
- * environment. A stack pointer among them has no stack that we may read.
+ * How much stack there is to take: of an alternate signal stack what is left of it (it lies in the heap),
+ * and never any of the strings from arg_start on, which hold arguments and environment. A stack pointer
+ * among those has no stack that we may read.
  */
 static __always_inline __u32 stack_size(struct task_struct *task, __u64 sp, __u32 *flags)
 {
-	__u64 arg_start = task->mm->arg_start, env_end = task->mm->env_end, size = stack_bytes;
+	__u64 arg_start = task->mm->arg_start, env_end = task->mm->env_end, limit = stack_bytes, left = ~0ull;
 
-	if (size > EV_STACK_MAX)
-		size = EV_STACK_MAX;
+	if (limit > EV_STACK_MAX)
+		limit = EV_STACK_MAX;
+	if (*flags & FAULT_ON_ALTSTACK)
+		left = task->sas_ss_sp + task->sas_ss_size - sp;
 	if (sp >= arg_start && sp <= env_end)
-		return 0;
-	if (sp < arg_start && arg_start - sp <= size)
-		return arg_start - sp;
+		left = 0;
+	else if (sp < arg_start && arg_start - sp < left)
+		left = arg_start - sp;
+	if (left <= limit)
+		return left;
 	*flags |= FAULT_CLIPPED;
-	return size;
+	return limit;
 }
 
 /*
  * The stack page by page, for when a piece of it cannot be read: pieces are cut where pages begin, so the
  * first is shorter. Each place is computed anew from the index, and what was read is counted in the record
  * and not in a register: so the verifier finds the same state on each path through the loop. For its view
- * of the last piece the record has a page more than `room`.
+ * of the last piece the record has a page more than `room`. The record ends with the last piece that was
+ * there: beyond a thread's small stack nothing is mapped.
  */
 static __noinline int stack_pieces(struct ev_fault *ev, __u64 sp, __u32 size, __u32 room)
 {
@@ -141,7 +147,7 @@ static __noinline int stack_pieces(struct ev_fault *ev, __u64 sp, __u32 size, __
 		if (bpf_probe_read_user(ev->stack + at, piece, (void *)(sp + at)))
 			ev->missing[i / 8 & 7] |= 1 << (i & 7);
 		else
-			ev->stack_len = size;
+			ev->stack_len = at + piece;
 	}
 	return 0;
 }
@@ -162,6 +168,8 @@ static __always_inline void stack_copy(struct ev_fault *ev, __u64 sp, __u32 size
 	} else {
 		ev->stack_len = size;
 	}
+	if (ev->stack_len < size)
+		ev->flags &= ~FAULT_CLIPPED;
 	ev->head.size = sizeof(*ev) + ev->stack_len;
 }
 
