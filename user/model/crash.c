@@ -58,8 +58,8 @@ static void count_it(struct model *model, struct process_state *process, const s
 	if (parent && process->pub.role == ROLE_WORKER) {
 		parent->pub.worker_crashes++;
 		parent->had_worker = true;
-		process_trouble(parent, crash->time_ns, "worker %u died of %s", crash->process.tgid,
-				fault_signal_name((int)crash->fault.signal));
+		process_trouble(parent, crash->time_ns, "worker %u crashed: %s", crash->process.tgid,
+				crash->id);
 	}
 	process_trouble(process, crash->time_ns, "crash %s", crash->id);
 	app_crash(app_of(process), crash->time_ns);

@@ -18,26 +18,6 @@ bool fault_signal(int signal)
 	       signal == SIGABRT;
 }
 
-const char *fault_signal_name(int signal)
-{
-	switch (signal) {
-	case SIGSEGV:
-		return "SIGSEGV";
-	case SIGBUS:
-		return "SIGBUS";
-	case SIGILL:
-		return "SIGILL";
-	case SIGFPE:
-		return "SIGFPE";
-	case SIGABRT:
-		return "SIGABRT";
-	case SIGKILL:
-		return "SIGKILL";
-	default:
-		return "a signal";
-	}
-}
-
 /* Raised by a handler, or at least it looks so: abort() on the normal stack is a defect of its own. */
 static bool is_echo(const struct ev_fault *fault)
 {

@@ -205,7 +205,6 @@ void fault_confirm(struct model *model, struct process_state *process, const str
 void fault_fatal(struct model *model, struct process_state *process, const struct ev_fatal *ev);
 void fault_tick(struct model *model, struct process_state *process);
 bool fault_signal(int signal); /* one that a defect sends: SEGV, BUS, ILL, FPE, ABRT */
-const char *fault_signal_name(int signal);
 /* The pending fault that a death by `signal` confirms; sure: no other record can change the answer. */
 struct pending *fault_match(const struct process_state *process, int signal, uint64_t time_ns, bool *sure);
 void fault_forget(struct process_state *process);

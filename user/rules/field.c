@@ -4,9 +4,9 @@
  * notice, and a rule that asks it of another kind is refused when it is read.
  */
 #include "user/base/text.h"
+#include "user/crash/report.h"
 #include "user/gems/gem_path.h"
 #include "user/rules/rule.h"
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -87,49 +87,22 @@ static void get_status(const struct notice *notice, char *out)
 		snprintf(out, FIELD_SIZE, "exit %d", WEXITSTATUS(notice->status));
 }
 
-static const char *signal_name(uint32_t signal)
-{
-	switch (signal) {
-	case SIGSEGV:
-		return "SIGSEGV";
-	case SIGBUS:
-		return "SIGBUS";
-	case SIGILL:
-		return "SIGILL";
-	case SIGFPE:
-		return "SIGFPE";
-	case SIGABRT:
-		return "SIGABRT";
-	case SIGKILL:
-		return "SIGKILL";
-	default:
-		return "unknown";
-	}
-}
-
 /* The fault's; without one, what it was killed by. */
 static void get_signal(const struct notice *notice, char *out)
 {
 	const struct crash *crash = notice->crash;
-	if (crash->has_fault)
-		put(out, signal_name(crash->fault.signal));
-	else
-		put(out, signal_name(crash->status >= 0 ? (uint32_t)WTERMSIG(crash->status) : 0));
+	int signal = crash->has_fault     ? (int)crash->fault.signal
+		     : crash->status >= 0 ? WTERMSIG(crash->status)
+					  : 0;
+	char name[12];
+	signal_name(signal, name);
+	put(out, signal ? name : "an unknown signal");
 }
 
 static void get_cause(const struct notice *notice, char *out)
 {
-	const struct crash *crash = notice->crash;
-	if (crash->oom)
-		put(out, "oom");
-	else if (!crash->has_fault)
-		put(out, "unknown");
-	else if (crash->fault.code <= 0 && !(crash->fault.flags & FAULT_SELF))
-		put(out, "injected");
-	else if (crash->fatal.kind)
-		put(out, "vm_error");
-	else
-		put(out, crash->fault.signal == SIGABRT ? "abort" : "fault");
+	char evidence[160];
+	put(out, cause_name(cause_of(notice->crash, evidence, sizeof(evidence))));
 }
 
 static void get_module_path(const struct notice *notice, char *out)
