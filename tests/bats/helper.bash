@@ -143,8 +143,8 @@ agent_start() {
 
 agent_ready() {
 	local status=0
-	"$LAPIDARY" workers --json --run-dir "$WORK/${1:-agent}.run" >/dev/null 2>&1 || status=$?
-	[ "$status" = 0 ]
+	"$LAPIDARY" doctor --run-dir "$WORK/${1:-agent}.run" >/dev/null 2>&1 || status=$?
+	[ "$status" = 0 ] || [ "$status" = 1 ] # 1: ready, and something to look at
 }
 
 agent_stop() {

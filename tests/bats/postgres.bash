@@ -21,7 +21,7 @@ postgres_start() {
 	export PGPORT PGHOST PGUSER PGDATABASE
 	process_start postgres setpriv --reuid postgres --regid postgres --init-groups \
 		"$PGBIN/postgres" -D "$data" -k "$PGHOST" -p "$PGPORT" -c listen_addresses=127.0.0.1 \
-		-c fsync=off -c max_connections=40 -c shared_buffers=16MB -c max_parallel_workers=0
+		-c fsync=off -c max_connections="${PGCONNECTIONS:-40}" -c shared_buffers=16MB -c max_parallel_workers=0
 	wait_until 20 "$PGBIN/pg_isready" -q -d postgres
 	sql postgres "create database shop" "create role shop login password '$PGSECRET'" \
 		"create role narrow login connection limit 0"

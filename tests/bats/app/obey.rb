@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# ruby obey.rb FIFO: does each line of Ruby that comes through the FIFO, and prints "did N" after the Nth, or
+# "failed N: why". A process that a test leads step by step.
+$stdout.sync = true
+orders = File.open(ARGV[0], "r+")
+count = 0
+puts "ready"
+while (line = orders.gets)
+	count += 1
+	begin
+		eval(line, TOPLEVEL_BINDING)
+		puts "did #{count}"
+	rescue StandardError, LoadError => error
+		puts "failed #{count}: #{error.message.lines.first}"
+	end
+end
