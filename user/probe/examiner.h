@@ -5,8 +5,9 @@
  * from descriptors that it is handed and may crash or hang without harm.
  *
  * The agent side is asynchronous: a question goes out, the answer arrives when examiner_fd is readable.
- * The spawner starts the process; when it dies or overruns its time, the question that was in flight
- * is answered with a failure, and a new one is started for the next.
+ * The spawner starts the process. When it dies or overruns its time (5 s of CPU, 20 s in all), the question
+ * that was in work is answered with -EIO or -ETIMEDOUT (-EPROTO when its answer could not be believed), the
+ * ones behind it with -EAGAIN: ask them of the next examiner. Then examiner_read says -EPIPE.
  */
 #ifndef LAPIDARY_EXAMINER_H
 #define LAPIDARY_EXAMINER_H
@@ -37,7 +38,10 @@ struct examiner_answer {
 	uint32_t reserved;
 	struct library library;
 };
-/* One answer: 1 with *out filled, 0 when none is there yet, -EPIPE when the examiner is gone. */
+/*
+ * One answer: 1 with *out filled, 0 when none is there yet, -EPIPE when the examiner is gone. Call it when
+ * examiner_fd is readable, until it says 0, and once a second: time running out makes nothing readable.
+ */
 int examiner_read(struct examiner *examiner, struct examiner_answer *out);
 
 #endif

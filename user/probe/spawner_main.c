@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The spawner: one question after the other, each of which may take for ever. It has one examiner at a time
+ * and is its parent: a new one is started only when the old one is dead and reaped.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "user/probe/examiner.h"
+#include "user/probe/message.h"
+#include "user/probe/spawner_wire.h"
+
+struct examiner_child {
+	pid_t pid; /* 0: none */
+	int fd;    /* pidfd, -1: none */
+};
+
+static void end_examiner(struct examiner_child *child)
+{
+	if (child->pid == 0)
+		return;
+	kill(child->pid, SIGKILL); /* not reaped yet, so the pid is still its own */
+	while (waitpid(child->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	close(child->fd);
+	*child = (struct examiner_child){.fd = -1};
+}
+
+/* Returns the agent's end of the new examiner's socket. */
+static int start_examiner(struct examiner_child *child, uint32_t uid)
+{
+	pid_t parent = getpid();
+	int pair[2];
+
+	if (uid == 0)
+		return -EINVAL;
+	end_examiner(child);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+		return -errno;
+	child->pid = fork();
+	if (child->pid < 0) {
+		int err = -errno;
+
+		child->pid = 0;
+		close(pair[0]);
+		close(pair[1]);
+		return err;
+	}
+	if (child->pid == 0) {
+		spawner_child_start("lapidary-exam", parent);
+		spawner_close_others(pair[1], -1);
+		examiner_main(pair[1], uid);
+	}
+	close(pair[1]);
+	child->fd = syscall(SYS_pidfd_open, child->pid, 0);
+	return pair[0];
+}
+
+static int carry_out(const struct spawner_request *request, int file_fd, struct examiner_child *examiner)
+{
+	if (!memchr(request->path, '\0', sizeof(request->path)))
+		return -EINVAL;
+	switch (request->verb) {
+	case SPAWNER_OPEN_MAPPED:
+		return spawner_open_mapped(request);
+	case SPAWNER_PERF_UPROBE:
+		return spawner_open_uprobe(file_fd, request->offset);
+	case SPAWNER_EXAMINER:
+		return start_examiner(examiner, request->uid);
+	default:
+		return -EINVAL;
+	}
+}
+
+static int answer(int work_fd, const struct spawner_request *request, int result)
+{
+	struct spawner_answer answer = {.token = request->token, .verb = request->verb, .fd = -1};
+	struct stat st;
+	int err;
+
+	answer.result = result < 0 ? result : 0;
+	if (request->verb == SPAWNER_OPEN_MAPPED && result >= 0 && fstat(result, &st) == 0) {
+		answer.device = st.st_dev;
+		answer.inode = st.st_ino;
+		answer.size = st.st_size;
+	}
+	err = message_send(work_fd, &answer, sizeof(answer), result >= 0 ? result : -1, 0);
+	if (result >= 0)
+		close(result);
+	return err;
+}
+
+void spawner_main(int work_fd)
+{
+	struct examiner_child examiner = {.fd = -1};
+
+	for (;;) {
+		struct pollfd polls[2] = {{.fd = work_fd, .events = POLLIN},
+					  {.fd = examiner.fd, .events = POLLIN}};
+		struct spawner_request request;
+		int file_fd, got;
+
+		if (poll(polls, 2, -1) < 0 && errno != EINTR)
+			_exit(1);
+		if (polls[1].revents)
+			end_examiner(&examiner);
+		if (!polls[0].revents)
+			continue;
+		got = message_receive(work_fd, &request, sizeof(request), &file_fd, MSG_DONTWAIT);
+		if (got == -EAGAIN)
+			continue;
+		if (got == 0)
+			_exit(0);
+		if (got == 1 && answer(work_fd, &request, carry_out(&request, file_fd, &examiner)) != 0)
+			_exit(0);
+		if (file_fd >= 0)
+			close(file_fd);
+	}
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Between agent, nursery and spawner. Two socket pairs: on `work` the agent asks and the spawner answers
+ * (struct spawner_request, struct spawner_answer); the nursery holds the spawner's end of it too, so a new
+ * spawner goes on where the old one stopped and the agent's descriptor never changes. On `control` the agent
+ * says one thing: replace the spawner.
+ */
+#ifndef LAPIDARY_SPAWNER_WIRE_H
+#define LAPIDARY_SPAWNER_WIRE_H
+
+#include <stdint.h>
+#include "user/probe/spawner.h"
+
+enum {
+	SPAWNER_REPLACED = 0, /* verb of an answer that the nursery gives: the spawner was replaced */
+	SPAWNER_REPLACE = 'R',
+};
+
+/* Run in the children; do not return. */
+void nursery_main(int work_fd, int control_fd) __attribute__((noreturn));
+void spawner_main(int work_fd) __attribute__((noreturn));
+
+/* Dies with `parent`, which it checks: it may have gone before. Ignores what a terminal sends. */
+void spawner_child_start(const char *name, int parent);
+/* Closes every descriptor from 3 on but these two (-1: only one). */
+void spawner_close_others(int keep, int also_keep);
+
+/* The verbs that give files. Return a descriptor or -errno. */
+int spawner_open_mapped(const struct spawner_request *request);
+int spawner_open_uprobe(int file_fd, uint64_t offset);
+
+#endif
