@@ -45,6 +45,9 @@ int targets_new(const struct targets_options *options, const struct targets_even
 		struct targets **out);
 void targets_free(struct targets *targets);
 
+/* No question is open: all that was mapped so far has been looked at. */
+bool targets_idle(const struct targets *targets);
+
 int targets_fd(const struct targets *targets); /* poll for reading, then call targets_ready */
 void targets_ready(struct targets *targets);
 void targets_tick(struct targets *targets, uint64_t now_ns); /* once a second */

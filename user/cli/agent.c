@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * lapidary agent: start, loop, stop.
+ *
+ * The order of the start is the order of what may fail without a trace: words first (configuration,
+ * rules), then the host (features), the spawner (before any thread and while all capabilities are there),
+ * the store (whose lock keeps a second agent away), and only then the probes. After that the agent drops
+ * every capability that it can work without.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "user/base/confine.h"
+#include "user/base/file.h"
+#include "user/base/log.h"
+#include "user/base/text.h"
+#include "user/base/when.h"
+#include "user/cli/agent.h"
+#include "user/cli/commands.h"
+#include "user/cli/help.h"
+
+enum { TICK_MS = 1000, MMAP_RING_PAGES = 32, EXIT_FORCED = 124 };
+
+static const struct help agent_help = {
+	.synopsis = "agent [OPTION…]",
+	.text = "Watches every Ruby process of this host, records each crash, and says what the rules make "
+		"of it.\n"
+		"Runs in the foreground and logs on stderr; SIGTERM or SIGINT stops it gracefully.\n",
+	.options = "  --state-dir DIR   store and crash bundles (/var/lib/lapidary)\n"
+		   "  --run-dir DIR     sockets (/run/lapidary)\n"
+		   "  --rules DIR       rules\n"
+		   "  --config FILE     settings (/etc/lapidary/lapidary.json)\n"
+		   "  --record FILE     write every input of the model to FILE, for lapidary replay\n"
+		   "  …                 lapidary config show lists every setting with its flag\n",
+	.examples = "  lapidary agent --state-dir /tmp/state --run-dir /tmp/run\n"
+		    "  lapidary agent --record /tmp/today.rec --log-format json\n",
+};
+
+/* --- opening, in the order of the essay above; each says its own line ------------------------------- */
+
+static int open_words(struct agent *agent)
+{
+	char why[512];
+	enum log_level level;
+
+	log_level_parse(agent->config.log_level, &level);
+	log_setup(level, strcmp(agent->config.log_format, "json") == 0);
+	gethostname(agent->host, sizeof(agent->host) - 1);
+	if (rules_load(agent->config.rules_dir, &agent->rules, why, sizeof(why)) != 0)
+		return command_error(EXIT_USAGE, "rules: %s", why);
+	return 0;
+}
+
+static int open_host(struct agent *agent)
+{
+	const struct feature_state *missing;
+	int err;
+
+	features_probe(&agent->features);
+	missing = features_missing(&agent->features);
+	if (missing)
+		return command_error(EXIT_HOST, "%s: %s; lapidary features shows what this host offers",
+				     missing->name, missing->detail);
+	err = spawner_start(&agent->spawner);
+	if (err)
+		return command_error(EXIT_HOST, "spawner: %s", strerror(-err));
+	return 0;
+}
+
+static void tell_store_start(const struct store_start *start, const char *why)
+{
+	char from[WHEN_SIZE], to[WHEN_SIZE];
+
+	if (why[0])
+		log_say(LOG_WARN, "store", "%s", why);
+	if (start->removed || start->recovered || start->missing)
+		log_say(LOG_WARN, "reconcile",
+			"%u half-written bundles removed, %u finished ones recovered, %u bundles missing",
+			start->removed, start->recovered, start->missing);
+	if (start->first || !start->unwatched_to_ns)
+		return;
+	when_rfc3339(start->unwatched_from_ns, from);
+	when_rfc3339(start->unwatched_to_ns, to);
+	log_say(LOG_WARN, "unwatched", "nobody watched from %s to %s (%.1f s)%s", from, to,
+		(double)(start->unwatched_to_ns - start->unwatched_from_ns) / 1e9,
+		start->unclean ? "; the agent before this one did not stop gracefully" : "");
+}
+
+static int open_store(struct agent *agent)
+{
+	struct store_options options = {.state_dir = agent->config.state_dir,
+					.quota_bytes = agent->config.crash_quota};
+	struct store_start start = {0};
+	char why[512] = "";
+	int err = store_open(&options, when_wall_now(), &agent->store, &start, why, sizeof(why));
+
+	if (err)
+		return command_error(EXIT_PROBLEMS, "store: %s", why);
+	tell_store_start(&start, why);
+	if (agent->config.record[0]) {
+		err = recorder_open(agent->config.record, agent->config.record_limit, &agent->recorder);
+		if (err)
+			return command_error(EXIT_PROBLEMS,
+					     "record: %s: %s; name a file that does not exist yet",
+					     agent->config.record, strerror(-err));
+	}
+	return 0;
+}
+
+static int open_model(struct agent *agent)
+{
+	struct model_limits limits = {0};
+
+	agent->started_ns = when_boot_now();
+	agent->wall_offset_ns = when_wall_now() - agent->started_ns;
+	agent->pipeline = pipeline_new(agent->rules, agent->wall_offset_ns ^ agent->started_ns, &limits);
+	agent->gaps = gaps_new();
+	agent->gate = gate_new();
+	agent->maps = maps_new();
+	agent->scratch = malloc(EV_RECORD_MAX);
+	decide_wire(agent);
+	if (!agent->pipeline || !agent->gaps || !agent->gate || !agent->maps || !agent->scratch ||
+	    crash_stage_new(agent) != 0 || watch_new(agent, &agent->watch) != 0)
+		return command_error(EXIT_INTERNAL, "no memory");
+	return 0;
+}
+
+static int open_probes(struct agent *agent)
+{
+	struct probe_options options = {
+		.life_ring_bytes = agent->config.life_ring,
+		.capture_ring_bytes = agent->config.capture_ring,
+		.flow_ring_bytes = agent->config.flow_ring,
+		.stack_bytes = strcmp(agent->config.capture, "stack") == 0 ? agent->config.stack_bytes : 0,
+		.no_captures = strcmp(agent->config.capture, "none") == 0,
+		.no_uprobe_multi = !agent->config.uprobe_multi,
+	};
+	char why[512] = "";
+	int err = probe_open(&options, &agent->features, &agent->probe, why, sizeof(why));
+
+	if (err)
+		return command_error(EXIT_HOST, "probes: %s", why);
+	if (agent->features.state[FEATURE_PERF_MMAP].present) {
+		err = mmap_records_open(MMAP_RING_PAGES, &agent->mmap_records);
+		if (err)
+			return command_error(EXIT_HOST, "perf mmap records: %s", strerror(-err));
+	}
+	return 0;
+}
+
+static int open_targets(struct agent *agent)
+{
+	struct targets_options options = {
+		.probe = agent->probe,
+		.spawner = agent->spawner,
+		.examiner_uid = agent->config.examiner_uid,
+		.uprobe_multi =
+			agent->config.uprobe_multi && agent->features.state[FEATURE_UPROBE_MULTI].present,
+	};
+	struct targets_events events = {.context = agent};
+	int err;
+
+	watch_wire(&events);
+	err = targets_new(&options, &events, &agent->targets);
+	return err ? command_error(EXIT_INTERNAL, "targets: %s", strerror(-err)) : 0;
+}
+
+/* --- the loop ----------------------------------------------------------------------------------------- */
+
+static void rings_ready(uv_poll_t *poll, int status, int events)
+{
+	struct agent *agent = poll->data;
+
+	(void)status;
+	(void)events;
+	agent_drain(agent);
+	watch_mmap(agent, agent->drained_ns);
+}
+
+static void targets_poll_ready(uv_poll_t *poll, int status, int events)
+{
+	struct agent *agent = poll->data;
+
+	(void)status;
+	(void)events;
+	targets_ready(agent->targets);
+}
+
+static void ticked(uv_timer_t *timer)
+{
+	agent_tick(timer->data);
+}
+
+static void asked_to_stop(uv_signal_t *signal, int number)
+{
+	struct agent *agent = signal->data;
+
+	log_say(LOG_INFO, "stop", "%s: stopping", strsignal(number));
+	agent->stopping = true;
+	uv_stop(&agent->loop);
+}
+
+static int poll_start(struct agent *agent, uv_poll_t *poll, int fd, uv_poll_cb ready)
+{
+	poll->data = agent;
+	return uv_poll_init(&agent->loop, poll, fd) || uv_poll_start(poll, UV_READABLE, ready);
+}
+
+static int open_loop(struct agent *agent)
+{
+	char why[512] = "";
+
+	agent->tick.data = agent->terminate.data = agent->interrupt.data = agent;
+	if (file_make_dirs(agent->config.run_dir, 0755) != 0 ||
+	    control_listen(&agent->loop, agent->config.run_dir, agent_answer, agent, &agent->control, why,
+			   sizeof(why)) != 0)
+		return command_error(EXIT_PROBLEMS, "control socket: %s",
+				     why[0] ? why : "its directory cannot be made; choose another --run-dir");
+	if (poll_start(agent, &agent->probe_poll, probe_fd(agent->probe), rings_ready) ||
+	    poll_start(agent, &agent->targets_poll, targets_fd(agent->targets), targets_poll_ready) ||
+	    (agent->mmap_records &&
+	     poll_start(agent, &agent->mmap_poll, mmap_records_fd(agent->mmap_records), rings_ready)) ||
+	    uv_timer_init(&agent->loop, &agent->tick) ||
+	    uv_timer_start(&agent->tick, ticked, TICK_MS, TICK_MS) ||
+	    uv_signal_init(&agent->loop, &agent->terminate) ||
+	    uv_signal_start(&agent->terminate, asked_to_stop, SIGTERM) ||
+	    uv_signal_init(&agent->loop, &agent->interrupt) ||
+	    uv_signal_start(&agent->interrupt, asked_to_stop, SIGINT))
+		return command_error(EXIT_INTERNAL, "the event loop could not be set up");
+	return 0;
+}
+
+static int drop_privileges(struct agent *agent)
+{
+	const struct confine_capability *kept;
+	const char *missing = "";
+	size_t count;
+	int err = confine_agent(&missing);
+
+	if (err)
+		return command_error(
+			EXIT_HOST, "capability %s: %s; run as root, or with the capabilities of lapidary(8)",
+			missing, strerror(-err));
+	log_say(LOG_INFO, "start", "lapidary %s on %s, state in %s, %zu rules", LAPIDARY_VERSION, agent->host,
+		agent->config.state_dir, rules_count(agent->rules));
+	kept = confine_agent_capabilities(&count);
+	for (size_t i = 0; i < count; i++)
+		log_say(LOG_DEBUG, "start", "keeps %s: %s", kept[i].name, kept[i].why);
+	return 0;
+}
+
+static int start(struct agent *agent)
+{
+	int (*const steps[])(struct agent *) = {open_words,  open_host,    open_store, open_model,
+						open_probes, open_targets, open_loop,  drop_privileges};
+	int code = 0;
+
+	for (size_t i = 0; !code && i < sizeof(steps) / sizeof(steps[0]); i++)
+		code = steps[i](agent);
+	return code;
+}
+
+/* --- stopping ----------------------------------------------------------------------------------------- */
+
+static void close_handle(uv_handle_t *handle)
+{
+	if (handle->data && !uv_is_closing(handle))
+		uv_close(handle, NULL);
+}
+
+static void close_loop(struct agent *agent)
+{
+	control_close(agent->control);
+	close_handle((uv_handle_t *)&agent->probe_poll);
+	close_handle((uv_handle_t *)&agent->targets_poll);
+	close_handle((uv_handle_t *)&agent->mmap_poll);
+	close_handle((uv_handle_t *)&agent->tick);
+	close_handle((uv_handle_t *)&agent->terminate);
+	close_handle((uv_handle_t *)&agent->interrupt);
+	uv_run(&agent->loop, UV_RUN_DEFAULT);
+	uv_loop_close(&agent->loop);
+	control_free(agent->control);
+}
+
+/* A store that hangs on its disk must not keep a stopping agent for ever. */
+static void forced(int signal)
+{
+	static const char line[] = "lapidary: agent: the stop took longer than its limit and was forced\n";
+
+	(void)signal;
+	if (write(STDERR_FILENO, line, sizeof(line) - 1)) {
+	}
+	_exit(EXIT_FORCED);
+}
+
+static void finish(struct agent *agent)
+{
+	signal(SIGALRM, forced);
+	alarm((agent->config.stop_timeout_ms + 1999) / 1000);
+	if (agent->stopping)
+		agent_tick(agent); /* what lies in the rings is recorded */
+	close_loop(agent);
+	recorder_close(agent->recorder);
+	targets_free(agent->targets);
+	mmap_records_close(agent->mmap_records);
+	probe_close(agent->probe);
+	spawner_stop(agent->spawner);
+	watch_free(agent->watch);
+	crash_stage_free(agent);
+	if (agent->store && store_close(agent->store, agent->config.stop_timeout_ms) != 0)
+		agent->exit_code = agent->exit_code ? agent->exit_code : EXIT_FORCED;
+	maps_free(agent->maps);
+	gate_free(agent->gate);
+	gaps_free(agent->gaps);
+	pipeline_free(agent->pipeline);
+	rules_free(agent->rules);
+	free(agent->scratch);
+}
+
+int cmd_agent(int argc, char **argv)
+{
+	struct agent *agent;
+	char why[512] = "";
+	int code;
+
+	if (argc > 1 && strcmp(argv[1], "--help") == 0)
+		return help_print(&agent_help);
+	agent = calloc(1, sizeof(*agent));
+	if (!agent)
+		return command_error(EXIT_INTERNAL, "no memory");
+	if (config_load(&argc, argv, &agent->config, why, sizeof(why)) != 0 || argc > 1) {
+		free(agent);
+		return why[0] ? usage_error("%s", why)
+			      : usage_error("agent: %s: not an option; see --help", argv[1]);
+	}
+	umask(0077);
+	uv_loop_init(&agent->loop);
+	agent->exit_code = start(agent);
+	if (agent->exit_code == 0) {
+		agent_begin(agent);
+		watch_scan(agent);
+		uv_run(&agent->loop, UV_RUN_DEFAULT);
+	}
+	finish(agent);
+	code = agent->exit_code;
+	free(agent);
+	return code;
+}

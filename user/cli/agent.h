@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent's parts and what they share: the only wiring between the floors. Inner header of
+ * user/cli/agent*.c:
+ *   agent.c          start, loop, stop
+ *   agent_events.c   ring → decode → pipeline, and the agent's own records
+ *   agent_watch.c    which processes are watched, and what /proc says of them
+ *   agent_proc.c     reading /proc beside the loop
+ *   agent_crash.c    captures, and from a confirmed crash to the store
+ *   agent_decide.c   incidents and decisions to gate, store and terminal
+ *   agent_answer.c   the control socket's commands
+ */
+#ifndef LAPIDARY_AGENT_H
+#define LAPIDARY_AGENT_H
+
+#include <uv.h>
+#include "user/act/gate.h"
+#include "user/base/table.h"
+#include "user/cli/config.h"
+#include "user/cli/control.h"
+#include "user/probe/decode.h"
+#include "user/probe/features.h"
+#include "user/probe/maps.h"
+#include "user/probe/mmap_records.h"
+#include "user/probe/probe.h"
+#include "user/probe/record.h"
+#include "user/probe/spawner.h"
+#include "user/probe/targets.h"
+#include "user/rules/pipeline.h"
+#include "user/sink/store.h"
+
+enum { AGENT_FLOW_BATCH = 4096, AGENT_MMAP_BATCH = 1024 };
+
+/* A watched process as the agent keeps it; the key of `watched` is its tgid. */
+struct watched {
+	uint64_t start_ns;
+	uint64_t gone_ns; /* 0: alive. Its maps outlive it until its crash can have been told */
+	uint32_t uid;
+	bool named; /* EV_INFO was made */
+	char ruby[16];
+	struct ev_info info; /* the latest; a fork starts with its parent's */
+};
+
+struct agent {
+	struct config config;
+	struct features features;
+	uv_loop_t loop;
+	uv_poll_t probe_poll, mmap_poll, targets_poll;
+	uv_timer_t tick;
+	uv_signal_t terminate, interrupt;
+
+	struct rules *rules;
+	struct pipeline *pipeline;
+	struct pipeline_sink sink;
+	struct gaps *gaps;
+	struct spawner *spawner;
+	struct probe *probe;
+	struct mmap_records *mmap_records;
+	struct maps *maps;
+	struct targets *targets;
+	struct store *store;
+	struct gate *gate;
+	struct recorder *recorder;
+	struct control *control;
+	struct watch *watch;     /* agent_watch.c */
+	struct table *captures;  /* agent_crash.c */
+	struct ev_head *scratch; /* EV_RECORD_MAX: the record being decoded */
+
+	uint64_t wall_offset_ns; /* CLOCK_REALTIME minus CLOCK_BOOTTIME at the start */
+	uint64_t user_seq;
+	uint64_t drained_ns; /* when the rings were last found empty */
+	uint64_t started_ns;
+	uint64_t bad_records;
+	uint64_t dropped_seen; /* ring drops that were told already */
+	int exit_code;
+	bool stopping;
+	char host[64];
+};
+
+/* agent_events.c */
+void agent_drain(struct agent *agent);                    /* all rings, mmap records too */
+void agent_feed(struct agent *agent, struct ev_head *ev); /* one sound record: recorder, pipeline */
+/* Makes an agent's own record of `size` bytes in *ev (its head) about a process (0, 0: none) and feeds it. */
+void agent_make(struct agent *agent, struct ev_head *ev, uint16_t type, size_t size, uint32_t tgid,
+		uint64_t start_ns);
+void agent_begin(struct agent *agent); /* EV_BEGIN */
+void agent_tick(struct agent *agent);  /* once a second */
+uint64_t agent_wall(const struct agent *agent, uint64_t boot_ns);
+
+/* agent_watch.c */
+int watch_new(struct agent *agent, struct watch **out);
+void watch_free(struct watch *watch);
+/* Every Ruby that already runs. */
+void watch_scan(struct agent *agent);
+void watch_born(struct agent *agent, const struct ev_birth *birth); /* EV_WATCH, EV_FORK */
+void watch_ended(struct agent *agent, const struct ev_head *ev);    /* EV_EXEC, EV_EXIT */
+void watch_tick(struct agent *agent, uint64_t now_ns);
+/* Takes the mmap records up to horizon_ns, a moment up to which all births are known; keeps younger ones. */
+void watch_mmap(struct agent *agent, uint64_t horizon_ns);
+/* Fills what targets tell: a Ruby makes its process a watched one. */
+void watch_wire(struct targets_events *events);
+const struct watched *watch_find(const struct agent *agent, uint32_t tgid, uint64_t start_ns);
+bool watch_busy(const struct agent *agent); /* the first scan is not over */
+size_t watch_count(const struct agent *agent);
+void watch_explain(struct agent *agent, uint32_t tgid, cJSON *out); /* for doctor */
+
+/* agent_crash.c */
+int crash_stage_new(struct agent *agent);
+void crash_stage_free(struct agent *agent);
+void crash_fault(struct agent *agent, const struct ev_fault *fault); /* before the pipeline sees it */
+void crash_confirmed(struct agent *agent, const struct notice *notice);
+void crash_ended(struct agent *agent, const struct notice *notice);
+/* Everything up to this moment that is a crash has been handed to the store. */
+uint64_t crash_settled_ns(const struct agent *agent);
+
+/* agent_decide.c */
+void decide_wire(struct agent *agent); /* fills agent->sink */
+
+/* agent_answer.c */
+cJSON *agent_answer(void *agent, const char *command, const char *argument);
+
+#endif

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The control socket's commands: workers [APP], health, probes, status, doctor PID. */
+#include <stdlib.h>
+#include <string.h>
+#include "user/base/json.h"
+#include "user/base/parse.h"
+#include "user/base/text.h"
+#include "user/base/when.h"
+#include "user/cli/agent.h"
+#include "user/model/view.h"
+
+static cJSON *answer_workers(struct agent *agent, const char *argument)
+{
+	return view_workers(pipeline_model(agent->pipeline), *argument ? argument : NULL);
+}
+
+static cJSON *answer_health(struct agent *agent, const char *argument)
+{
+	(void)argument;
+	return view_health(pipeline_model(agent->pipeline));
+}
+
+static const char *const site_names[SITE_COUNT] = {
+	"ruby start",
+	"ruby bug",
+	"ruby fatal",
+	"ruby no memory",
+	"ruby assertion",
+	"ruby crash handler",
+	"query",
+	"query with parameters",
+	"prepare",
+	"prepared query",
+	"result",
+	"connect",
+	"connect return",
+	"finish",
+	"connection error",
+};
+
+static void add_file(void *context, const char *path, const struct library *library, uint32_t users)
+{
+	cJSON *file = cJSON_CreateObject(), *sites = cJSON_CreateArray();
+	char build_id[41];
+
+	text_hex(library->build_id, library->build_id_len, build_id);
+	cJSON_AddStringToObject(file, "path", path);
+	cJSON_AddStringToObject(file, "kind", library->kind == LIBRARY_RUBY ? "ruby" : "libpq");
+	json_add_text(file, "version", library->version);
+	json_add_text(file, "build_id", build_id);
+	json_add_count(file, "processes", users);
+	json_add_text(file, "problem", library->problem);
+	for (uint32_t i = 0; i < library->site_count; i++) {
+		const struct library_site *site = &library->sites[i];
+		cJSON *row = cJSON_CreateObject();
+
+		cJSON_AddStringToObject(row, "probe", site->site < SITE_COUNT ? site_names[site->site] : "?");
+		cJSON_AddStringToObject(row, "function", site->function);
+		json_add_hex(row, "entry", site->entry);
+		json_add_hex(row, "offset", site->offset);
+		cJSON_AddStringToObject(row, "instruction", site->instruction);
+		cJSON_AddBoolToObject(row, "emulated", site->emulated != 0);
+		cJSON_AddItemToArray(sites, row);
+	}
+	cJSON_AddItemToObject(file, "sites", sites);
+	cJSON_AddItemToArray(context, file);
+}
+
+static cJSON *answer_probes(struct agent *agent, const char *argument)
+{
+	cJSON *answer = cJSON_CreateObject(), *files = cJSON_AddArrayToObject(answer, "probes");
+
+	(void)argument;
+	targets_each(agent->targets, add_file, files);
+	return answer;
+}
+
+static void add_lanes(struct agent *agent, cJSON *answer)
+{
+	cJSON *lanes = cJSON_AddArrayToObject(answer, "lanes");
+	struct counters counters;
+
+	if (probe_counters(agent->probe, &counters) != 0)
+		return;
+	for (uint8_t lane = 0; lane < LANE_USER; lane++) {
+		cJSON *row = cJSON_CreateObject();
+
+		cJSON_AddStringToObject(row, "lane", lane_name(lane));
+		json_add_count(row, "records", counters.records[lane]);
+		json_add_count(row, "dropped", counters.dropped[lane]);
+		json_add_count(row, "lost", gaps_lost(agent->gaps, lane));
+		cJSON_AddItemToArray(lanes, row);
+	}
+	json_add_count(answer, "faults_suppressed", counters.suppressed);
+	json_add_count(answer, "hits_ignored", counters.ignored);
+	json_add_count(answer, "unreadable", counters.unreadable);
+	cJSON *hits = cJSON_AddObjectToObject(answer, "hits");
+	for (int site = 0; site < SITE_COUNT; site++)
+		json_add_count(hits, site_names[site], counters.hits[site]);
+}
+
+static void add_store(struct agent *agent, cJSON *answer)
+{
+	cJSON *row = cJSON_AddObjectToObject(answer, "store");
+	struct store_stats stats;
+
+	store_stats(agent->store, &stats);
+	json_add_count(row, "written", stats.written);
+	json_add_count(row, "queued", stats.queue_items);
+	json_add_count(row, "queued_bytes", stats.queue_bytes);
+	json_add_count(row, "dropped", stats.dropped_items);
+	json_add_count(row, "dropped_stacks", stats.dropped_stacks);
+	json_add_count(row, "errors", stats.errors);
+	json_add_text(row, "last_error", stats.last_error);
+}
+
+static cJSON *answer_status(struct agent *agent, const char *argument)
+{
+	cJSON *answer = cJSON_CreateObject();
+	struct targets_stats targets;
+	size_t ring_bytes, map_bytes;
+
+	(void)argument;
+	targets_stats(agent->targets, &targets);
+	probe_memory(agent->probe, &ring_bytes, &map_bytes);
+	cJSON_AddStringToObject(answer, "version", LAPIDARY_VERSION);
+	json_add_time(answer, "started", agent_wall(agent, agent->started_ns));
+	cJSON_AddBoolToObject(answer, "ready", !watch_busy(agent));
+	json_add_count(answer, "processes", watch_count(agent));
+	json_add_count(answer, "probed_files", targets.attached);
+	json_add_count(answer, "files_examined", targets.examined);
+	json_add_count(answer, "files_failed", targets.failed);
+	json_add_count(answer, "mappings_not_looked_at", targets.overflowed);
+	json_add_count(answer, "examiner_deaths", targets.examiner_deaths);
+	json_add_count(answer, "records_refused", agent->bad_records);
+	json_add_count(answer, "model_evicted", model_evicted(pipeline_model(agent->pipeline)));
+	json_add_count(answer, "ring_bytes", ring_bytes);
+	json_add_count(answer, "map_bytes", map_bytes);
+	json_add_count(answer, "maps_bytes", maps_memory(agent->maps));
+	add_lanes(agent, answer);
+	add_store(agent, answer);
+	return answer;
+}
+
+static cJSON *answer_doctor(struct agent *agent, const char *argument)
+{
+	cJSON *answer = cJSON_CreateObject();
+	uint64_t tgid;
+
+	if (!parse_u64(argument, &tgid) || tgid == 0 || tgid > INT32_MAX)
+		cJSON_AddStringToObject(answer, "error",
+					"doctor: a process id is needed, as in: lapidary doctor 1234");
+	else
+		watch_explain(agent, (uint32_t)tgid, answer);
+	return answer;
+}
+
+cJSON *agent_answer(void *context, const char *command, const char *argument)
+{
+	static const struct {
+		const char *name;
+		cJSON *(*answer)(struct agent *agent, const char *argument);
+	} commands[] = {
+		{"workers", answer_workers}, {"health", answer_health}, {"probes", answer_probes},
+		{"status", answer_status},   {"doctor", answer_doctor},
+	};
+
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcmp(command, commands[i].name) == 0)
+			return commands[i].answer(context, argument);
+	return NULL;
+}

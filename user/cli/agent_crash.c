@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Captures wait here until the model says what became of their fault. A thread's capture is replaced by
+ * its next fault, unless that one was raised inside the handler of the first: the first synchronous fault
+ * is the crash, the abort after it only confirms (docs/design.md 5).
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "user/base/log.h"
+#include "user/base/text.h"
+#include "user/base/when.h"
+#include "user/cli/agent.h"
+#include "user/crash/report.h"
+
+enum { CAPTURES = 64 };
+
+/* A core dump may keep a process between fault and death; beyond this a fault is taken for a rescued one. */
+#define UNSETTLED_NS 30000000000ull
+
+struct capture_key {
+	uint64_t start_ns;
+	uint32_t tgid, tid;
+};
+
+struct capture {
+	uint64_t time_ns;
+	bool told; /* it became a crash */
+	uint32_t stack_size;
+	uint8_t *stack;
+};
+
+static void capture_gone(void *context, const void *key, void *value)
+{
+	(void)context;
+	(void)key;
+	free(((struct capture *)value)->stack);
+}
+
+int crash_stage_new(struct agent *agent)
+{
+	agent->captures =
+		table_new(sizeof(struct capture_key), sizeof(struct capture), CAPTURES, capture_gone, NULL);
+	return agent->captures ? 0 : -ENOMEM;
+}
+
+void crash_stage_free(struct agent *agent)
+{
+	table_free(agent->captures);
+}
+
+static struct capture_key key_of(const struct ev_head *head)
+{
+	return (struct capture_key){.start_ns = head->start_ns, .tgid = head->tgid, .tid = head->tid};
+}
+
+static void keep_capture(struct agent *agent, const struct ev_fault *fault)
+{
+	struct capture_key key = key_of(&fault->head);
+	struct capture *capture = table_get(agent->captures, &key);
+
+	if (capture && (fault->flags & FAULT_ON_ALTSTACK))
+		return;
+	if (capture)
+		table_delete(agent->captures, &key);
+	capture = table_put(agent->captures, &key, NULL);
+	if (!capture)
+		return;
+	capture->time_ns = fault->head.time_ns;
+	capture->stack = fault->stack_len ? malloc(fault->stack_len) : NULL;
+	if (capture->stack) {
+		memcpy(capture->stack, fault->stack, fault->stack_len);
+		capture->stack_size = fault->stack_len;
+	}
+}
+
+/* The build-id of the module that an address lies in, as the examiner read it from the file. */
+static void add_build_id(struct agent *agent, struct ev_location *location, uint32_t tgid, uint64_t start_ns,
+			 uint64_t address)
+{
+	size_t count;
+	const struct maps_region *regions = maps_regions(agent->maps, tgid, start_ns, &count);
+
+	for (size_t i = 0; i < count; i++)
+		if (address >= regions[i].start && address < regions[i].end)
+			location->build_id_len =
+				targets_build_id(agent->targets, &regions[i], location->build_id);
+}
+
+void crash_fault(struct agent *agent, const struct ev_fault *fault)
+{
+	struct ev_location location = {0};
+
+	watch_mmap(agent,
+		   fault->head.time_ns); /* what it mapped before it died was written before the fault was */
+	maps_locate(agent->maps, fault->head.tgid, fault->head.start_ns, fault->regs[REG_IP_], &location);
+	add_build_id(agent, &location, fault->head.tgid, fault->head.start_ns, fault->regs[REG_IP_]);
+	location.fault_time_ns = fault->head.time_ns;
+	agent_make(agent, &location.head, EV_LOCATION, sizeof(location), fault->head.tgid,
+		   fault->head.start_ns);
+	keep_capture(agent, fault);
+}
+
+/* The process's regions with the build-ids that are known by now; the caller frees. */
+static struct maps_region *copy_regions(struct agent *agent, const struct identity *id, size_t *count)
+{
+	const struct maps_region *regions = maps_regions(agent->maps, id->tgid, id->start_ns, count);
+	struct maps_region *copy = *count ? calloc(*count, sizeof(*copy)) : NULL;
+
+	if (!copy) {
+		*count = 0;
+		return NULL;
+	}
+	for (size_t i = 0; i < *count; i++) {
+		copy[i] = regions[i];
+		if (copy[i].build_id_len == 0)
+			copy[i].build_id_len =
+				targets_build_id(agent->targets, &regions[i], copy[i].build_id);
+	}
+	return copy;
+}
+
+static const struct capture *capture_of(struct agent *agent, const struct crash *crash)
+{
+	struct capture_key key = key_of(&crash->fault.head);
+	struct capture *capture = crash->has_fault ? table_get(agent->captures, &key) : NULL;
+
+	if (!capture || capture->time_ns != crash->fault.head.time_ns)
+		return NULL;
+	capture->told = true;
+	return capture;
+}
+
+static void tell(const struct crash *crash, const struct crash_report *report)
+{
+	char frame[320] = "";
+	size_t used = 0;
+
+	if (crash->location.module[0])
+		text_add(frame, sizeof(frame), &used, " in %s+0x%llx", text_base(crash->location.module),
+			 (unsigned long long)crash->location.offset);
+	log_say(LOG_ERROR, "crash", "%s: %s %u died of %s (%s)%s%s%s; lapidary crash show %s", crash->app,
+		crash->comm, crash->process.tgid, report->signal[0] ? report->signal : "unknown",
+		report->cause, frame, report->blame.gem[0] ? ", gem " : "", report->blame.gem, crash->id);
+}
+
+void crash_confirmed(struct agent *agent, const struct notice *notice)
+{
+	struct crash crash = *notice->crash; /* the location is filled in late, if need be */
+	const struct capture *capture = capture_of(agent, &crash);
+	const struct watched *watched = watch_find(agent, crash.process.tgid, crash.process.start_ns);
+	struct crash_input input = {
+		.crash = &crash,
+		.maps_source = maps_source(agent->maps, crash.process.tgid, crash.process.start_ns),
+		.stack = capture ? capture->stack : NULL,
+		.stack_size = capture ? capture->stack_size : 0,
+		.wall_offset_ns = agent->wall_offset_ns,
+		.host = agent->host,
+		.agent_version = LAPIDARY_VERSION,
+		.server = notice->process && notice->process->app ? notice->process->app->server : "",
+		.ruby = watched ? watched->ruby : "",
+	};
+	struct maps_region *regions = copy_regions(agent, &crash.process, &input.region_count);
+	struct crash_report *report = NULL;
+	char *flight;
+	int err;
+
+	if (crash.has_fault && crash.location.what == LOCATION_NONE)
+		maps_locate(agent->maps, crash.process.tgid, crash.process.start_ns,
+			    crash.fault.regs[REG_IP_], &crash.location);
+	if (crash.has_fault && crash.location.build_id_len == 0)
+		add_build_id(agent, &crash.location, crash.process.tgid, crash.process.start_ns,
+			     crash.fault.regs[REG_IP_]);
+	flight = model_flight(pipeline_model(agent->pipeline), crash.process.tgid, crash.process.start_ns,
+			      &input.flight_size);
+	input.flight = flight;
+	input.regions = regions;
+	err = crash_report_new(&input, &report);
+	if (err) {
+		log_say(LOG_ERROR, "crash", "the report of %s could not be made: %s", crash.id,
+			strerror(-err));
+	} else {
+		tell(&crash, report);
+		if (store_crash(agent->store, report) != 0)
+			log_say(LOG_ERROR, "store", "no room for crash %s: the queue of the store is full",
+				crash.id);
+	}
+	free(regions);
+	free(flight);
+}
+
+void crash_ended(struct agent *agent, const struct notice *notice)
+{
+	store_crash_end(agent->store, notice->crash->id, notice->status);
+}
+
+struct oldest {
+	uint64_t time_ns, now_ns;
+};
+
+static void find_oldest(void *context, const void *key, void *value)
+{
+	struct oldest *oldest = context;
+	const struct capture *capture = value;
+
+	(void)key;
+	if (!capture->told && capture->time_ns + UNSETTLED_NS > oldest->now_ns &&
+	    capture->time_ns < oldest->time_ns)
+		oldest->time_ns = capture->time_ns;
+}
+
+uint64_t crash_settled_ns(const struct agent *agent)
+{
+	struct oldest oldest = {.time_ns = agent->drained_ns, .now_ns = when_boot_now()};
+
+	table_each(agent->captures, find_oldest, &oldest);
+	return oldest.time_ns - 1;
+}

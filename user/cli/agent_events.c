@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Records on their way: ring → decode → the agent's own bookkeeping → recorder and pipeline. What the
+ * agent makes itself (ticks, samples, locations, gaps) takes the same way, so that a recording holds every
+ * input of the model.
+ */
+#include <string.h>
+#include <unistd.h>
+#include "user/base/log.h"
+#include "user/base/text.h"
+#include "user/base/when.h"
+#include "user/cli/agent.h"
+
+uint64_t agent_wall(const struct agent *agent, uint64_t boot_ns)
+{
+	return boot_ns + agent->wall_offset_ns;
+}
+
+void agent_feed(struct agent *agent, struct ev_head *ev)
+{
+	int err = agent->recorder ? recorder_write(agent->recorder, ev) : 0;
+
+	if (err) {
+		log_say(LOG_ERROR, "record", "recording to %s ended: %s", agent->config.record,
+			strerror(-err));
+		recorder_close(agent->recorder);
+		agent->recorder = NULL;
+	}
+	pipeline_step(agent->pipeline, ev, &agent->sink);
+}
+
+void agent_make(struct agent *agent, struct ev_head *ev, uint16_t type, size_t size, uint32_t tgid,
+		uint64_t start_ns)
+{
+	ev->size = (uint32_t)size;
+	ev->type = type;
+	ev->lane = LANE_USER;
+	ev->flags = 0;
+	ev->seq = ++agent->user_seq;
+	ev->time_ns = when_boot_now();
+	ev->tgid = ev->tid = tgid;
+	ev->start_ns = start_ns;
+	agent_feed(agent, ev);
+}
+
+static void tell_gaps(struct agent *agent)
+{
+	struct ev_gap gap;
+
+	while (gaps_next(agent->gaps, &gap)) {
+		log_say(LOG_WARN, "gap", "%llu records of lane %s were lost between two that arrived",
+			(unsigned long long)gap.lost, lane_name((uint8_t)gap.of_lane));
+		agent_make(agent, &gap.head, EV_GAP, sizeof(gap), 0, 0);
+	}
+}
+
+/* What the agent itself does about a record, before the model sees it. */
+static void prepare(struct agent *agent, const struct ev_head *ev)
+{
+	if (ev->type == EV_WATCH || ev->type == EV_FORK)
+		watch_born(agent, (const struct ev_birth *)ev);
+	else if (ev->type == EV_FAULT)
+		crash_fault(agent, (const struct ev_fault *)ev);
+}
+
+static int take(void *context, const void *record, size_t size)
+{
+	struct agent *agent = context;
+	struct ev_head *ev = agent->scratch;
+	const char *why;
+
+	if (decode(record, size, ev, &why) != 0) {
+		if (agent->bad_records++ == 0)
+			log_say(LOG_WARN, "decode", "a record was refused: %s; further ones are counted only",
+				why);
+		return 0;
+	}
+	gaps_note(agent->gaps, ev);
+	prepare(agent, ev);
+	agent_feed(agent, ev);
+	if (ev->type == EV_EXEC || ev->type == EV_EXIT)
+		watch_ended(agent, ev);
+	tell_gaps(agent);
+	return 0;
+}
+
+/*
+ * Births first (they make a process known), then mappings up to that moment, so that no mapping of a
+ * child comes before its fork. A flood of queries is taken in batches with the loop's other work between.
+ */
+void agent_drain(struct agent *agent)
+{
+	uint64_t before = when_boot_now();
+	bool more = false;
+	int got = probe_drain(agent->probe, AGENT_FLOW_BATCH, take, agent, &more);
+
+	if (got < 0 && agent->bad_records++ == 0)
+		log_say(LOG_ERROR, "ring", "reading the rings failed: %s", strerror(-got));
+	agent->drained_ns = before;
+}
+
+void agent_begin(struct agent *agent)
+{
+	struct ev_begin begin = {
+		.format = EV_FORMAT,
+		.cpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN),
+		.wall_ns = agent->wall_offset_ns,
+		.seed = agent->wall_offset_ns ^ agent->started_ns,
+	};
+
+	memcpy(begin.rules_digest, rules_digest(agent->rules), sizeof(begin.rules_digest));
+	text_copy(begin.version, sizeof(begin.version), LAPIDARY_VERSION);
+	text_copy(begin.host, sizeof(begin.host), agent->host);
+	agent_make(agent, &begin.head, EV_BEGIN, sizeof(begin), 0, 0);
+}
+
+/* Drops are told once a second at most, and only when there are new ones. */
+static void tell_drops(struct agent *agent)
+{
+	struct counters counters;
+	uint64_t dropped = 0;
+
+	if (probe_counters(agent->probe, &counters) != 0)
+		return;
+	for (int lane = 0; lane < LANE_COUNT; lane++)
+		dropped += counters.dropped[lane];
+	if (dropped > agent->dropped_seen)
+		log_say(LOG_WARN, "dropped",
+			"%llu records found no room in their ring (life %llu, capture %llu, flow %llu)",
+			(unsigned long long)(dropped - agent->dropped_seen),
+			(unsigned long long)counters.dropped[LANE_LIFE],
+			(unsigned long long)counters.dropped[LANE_CAPTURE],
+			(unsigned long long)counters.dropped[LANE_FLOW]);
+	agent->dropped_seen = dropped;
+}
+
+void agent_tick(struct agent *agent)
+{
+	struct ev_head tick;
+
+	agent_drain(agent);
+	watch_mmap(agent, agent->drained_ns);
+	agent_make(agent, &tick, EV_TICK, sizeof(tick), 0, 0);
+	gaps_note(agent->gaps, &tick);
+	tell_gaps(agent);
+	tell_drops(agent);
+	targets_tick(agent->targets, tick.time_ns);
+	watch_tick(agent, tick.time_ns);
+	store_watermark(agent->store, agent_wall(agent, crash_settled_ns(agent)));
+	if (agent->recorder)
+		recorder_flush(agent->recorder);
+}

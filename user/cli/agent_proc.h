@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading /proc beside the loop, on libuv's threads: asked here, answered by watch_answered. */
+#ifndef LAPIDARY_AGENT_PROC_H
+#define LAPIDARY_AGENT_PROC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "bpf/event.h"
+
+struct agent;
+
+enum proc_want {
+	PROC_FACTS = 1 << 0, /* who it is */
+	PROC_MAPS = 1 << 1,
+	PROC_SAMPLE = 1 << 2, /* memory, faults, CPU time */
+	PROC_ADOPT = 1 << 3,  /* watch it if the configuration lets us */
+	PROC_SCAN = 1 << 4,   /* part of a scan of all processes */
+};
+
+struct proc_answer {
+	uint32_t tgid;
+	uint64_t start_ns;
+	unsigned wanted, got; /* got: those of FACTS, MAPS, SAMPLE that could be read */
+	bool excluded;        /* by the configuration; only with FACTS */
+	char *maps;           /* text of /proc/PID/maps */
+	size_t maps_size;
+	struct ev_info info;     /* without head */
+	struct ev_sample sample; /* without head and user_faults */
+};
+
+/* -EAGAIN when too many are being read. */
+int proc_ask(struct agent *agent, uint32_t tgid, uint64_t start_ns, unsigned wanted);
+
+/* agent_watch.c; on the loop's thread. The answer is freed afterwards. */
+void watch_answered(struct agent *agent, const struct proc_answer *answer);
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What targets*.c share: the tables, and the steps that call each other over the files. */
+#ifndef LAPIDARY_TARGETS_PRIVATE_H
+#define LAPIDARY_TARGETS_PRIVATE_H
+
+#include "user/base/table.h"
+#include "user/probe/examiner.h"
+#include "user/probe/targets.h"
+#include "user/probe/targets_file.h"
+
+enum {
+	KINDS = 16384,   /* mappings remembered */
+	QUESTIONS = 256, /* open at once */
+	USERS = 8192,    /* processes that use an attached file */
+	USER_FILES = 4,  /* libraries a process uses; as many as a mark holds */
+};
+
+#define FRESH_NS   60000000000ull /* a first key is believed for so long */
+#define LINGER_NS  60000000000ull /* an attachment nobody uses any more */
+#define ANSWER_NS  5000000000ull  /* spawner and examiner owe an answer for so long at most */
+#define RESTART_NS 1000000000ull  /* at most one new examiner a second */
+
+/* What a mapping turned out to be. */
+struct kind {
+	uint64_t checked_ns;
+	uint32_t library; /* enum library_kind */
+	struct file_key file;
+	uint8_t build_id_len;
+	uint8_t build_id[20];
+};
+
+/* A question to the spawner that is not answered yet. */
+struct question {
+	uint64_t asked_ns;
+	struct asker asker;
+	struct file_key file; /* PERF: which file it is about */
+	uint32_t site;        /* PERF: index of the site */
+	bool perf;            /* else: to open a mapping */
+	char path[256];
+};
+
+struct user_key {
+	uint64_t start_ns;
+	uint32_t tgid, pad;
+};
+
+struct user {
+	uint32_t count;
+	struct file_key files[USER_FILES];
+};
+
+struct targets {
+	struct targets_options options;
+	struct targets_events events;
+	int epoll_fd;
+	struct examiner *examiner;
+	bool examiner_asked;
+	bool busy; /* the examiner has `examining` */
+	struct file_key examining;
+	uint64_t examiner_since_ns;
+	uint64_t next_token, examine_token;
+	struct table *kinds;     /* mapping_key → kind */
+	struct table *questions; /* token → question */
+	struct table *files;     /* file_key → file */
+	struct table *users;     /* user_key → user */
+	struct groups *groups;
+	uint16_t next_attachment;
+	struct targets_stats stats;
+};
+
+/* targets.c: says it through the owner's event; err 0: `what` alone is the line. */
+void targets_report(struct targets *targets, const char *path, const char *what, int err);
+
+/* targets_users.c: who uses which file, so that an attachment goes with its last user. */
+void users_note(struct targets *targets, struct file *file, const struct file_key *key, uint32_t tgid,
+		uint64_t start_ns);
+void users_gone(void *targets, const void *key, void *user); /* of the table of users */
+
+/* targets_ask.c */
+struct question *ask_new(struct targets *targets, uint64_t *token); /* NULL: too many are open */
+void ask_spawner(struct targets *targets, struct spawner_request *request, int fd);
+void ask_for_examiner(struct targets *targets);
+void ask_examiner(struct targets *targets); /* about the next file that waits for it */
+
+/* targets_answer.c */
+void answer_attach(struct targets *targets, struct file *file, const struct file_key *key);
+void answer_serve(struct targets *targets, struct file *file, const struct file_key *key,
+		  const struct asker *asker);
+void answer_lost_examiner(struct targets *targets, int err);
+
+#endif
