@@ -234,7 +234,7 @@ struct ev_info {
 	struct ev_head head;
 	__u32 uid;
 	__u32 gid;
-	__u64 cgroup_id;
+	__u64 cgroup_id; /* FNV-1a of the cgroup's path: cgroup v1 and hybrid hosts have no one id */
 	__u64 exe_inode;
 	__u32 exe_dev;
 	__u32 parent_tgid;

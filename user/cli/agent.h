@@ -74,6 +74,7 @@ struct agent {
 	uint64_t dropped_seen; /* ring drops that were told already */
 	int exit_code;
 	bool stopping;
+	uint32_t reading; /* jobs of agent_proc.c that are out */
 	char host[64];
 };
 

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <stdlib.h>
+#include "user/base/digest.h"
+#include "user/base/text.h"
+#include "user/cli/agent.h"
+#include "user/cli/agent_proc.h"
+#include "user/probe/app_name.h"
+#include "user/probe/procfs.h"
+
+/* Beyond it, a reader hangs or the host starts processes faster than they can be looked at. */
+enum { READING = 8192 };
+
+struct job {
+	uv_work_t work;
+	struct agent *agent;
+	struct proc_answer answer;
+};
+
+/* On a thread of libuv's pool: touches the job and the configuration (constant since the start) alone. */
+static void read_facts(struct job *job)
+{
+	struct proc_answer *answer = &job->answer;
+	struct ev_info *info = &answer->info;
+	const struct config_app *app;
+	struct procfs_facts facts;
+
+	if (procfs_facts(answer->tgid, answer->start_ns, &facts) != 0)
+		return;
+	app = config_app_of(&job->agent->config, facts.uid, facts.cgroup, facts.comm, facts.title);
+	answer->excluded = app && app->exclude;
+	info->uid = facts.uid;
+	info->gid = facts.gid;
+	info->parent_tgid = facts.parent_tgid;
+	info->exe_inode = facts.exe_inode;
+	info->exe_dev = facts.exe_dev;
+	info->cgroup_id = digest_text(DIGEST_START, facts.cgroup);
+	text_copy(info->comm, sizeof(info->comm), facts.comm);
+	text_copy(info->exe, sizeof(info->exe), facts.exe);
+	text_copy(info->cgroup, sizeof(info->cgroup), facts.cgroup);
+	text_copy(info->title, sizeof(info->title), facts.title);
+	text_copy(info->server, sizeof(info->server), procfs_server(facts.title));
+	if (app && app->name[0])
+		text_copy(info->app, sizeof(info->app), app->name);
+	else
+		app_name(facts.cgroup, facts.title, facts.comm, info->app, sizeof(info->app));
+	answer->got |= PROC_FACTS;
+}
+
+static void read_sample(struct job *job)
+{
+	struct procfs_usage usage;
+
+	if (procfs_usage(job->answer.tgid, job->answer.start_ns, &usage) != 0)
+		return;
+	job->answer.sample.rss_bytes = usage.rss_bytes;
+	job->answer.sample.minor_faults = usage.minor_faults;
+	job->answer.sample.major_faults = usage.major_faults;
+	job->answer.sample.cpu_ns = usage.cpu_ns;
+	job->answer.got |= PROC_SAMPLE;
+}
+
+static void run(uv_work_t *work)
+{
+	struct job *job = work->data;
+	struct proc_answer *answer = &job->answer;
+
+	if (answer->wanted & PROC_FACTS)
+		read_facts(job);
+	if ((answer->wanted & PROC_MAPS) &&
+	    procfs_maps(answer->tgid, answer->start_ns, &answer->maps, &answer->maps_size) == 0)
+		answer->got |= PROC_MAPS;
+	if (answer->wanted & PROC_SAMPLE)
+		read_sample(job);
+}
+
+static void done(uv_work_t *work, int status)
+{
+	struct job *job = work->data;
+
+	job->agent->reading--;
+	if (status == 0 && !job->agent->stopping)
+		watch_answered(job->agent, &job->answer);
+	if (job->answer.got & PROC_MAPS)
+		free(job->answer.maps);
+	free(job);
+}
+
+int proc_ask(struct agent *agent, uint32_t tgid, uint64_t start_ns, unsigned wanted)
+{
+	struct job *job = agent->reading < READING ? calloc(1, sizeof(*job)) : NULL;
+
+	if (!job)
+		return -EAGAIN;
+	job->work.data = job;
+	job->agent = agent;
+	job->answer.tgid = tgid;
+	job->answer.start_ns = start_ns;
+	job->answer.wanted = wanted;
+	if (uv_queue_work(&agent->loop, &job->work, run, done) != 0) {
+		free(job);
+		return -EAGAIN;
+	}
+	agent->reading++;
+	return 0;
+}

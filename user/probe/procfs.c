@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "user/base/file.h"
+#include "user/base/text.h"
+#include "user/probe/procfs.h"
+
+enum { SMALL = 65536, TICK_NS = 10000000 };
+
+static int read_one(uint32_t tgid, const char *name, size_t limit, char **out, size_t *size)
+{
+	char path[64];
+	int err;
+
+	snprintf(path, sizeof(path), "/proc/%u/%s", tgid, name);
+	err = file_read(path, limit, out, size);
+	return err == -ENOENT ? -ESRCH : err;
+}
+
+/* The fields of /proc/PID/stat that follow the command's closing parenthesis (proc(5), numbered from 3). */
+struct stat_fields {
+	unsigned long long field[53];
+};
+
+static int read_stat(uint32_t tgid, struct stat_fields *out)
+{
+	char *text, *at;
+	int err = read_one(tgid, "stat", SMALL, &text, NULL);
+
+	if (err)
+		return err;
+	memset(out, 0, sizeof(*out));
+	at = strrchr(text, ')'); /* the command may hold anything, parentheses too */
+	at = at ? strchr(at, ' ') : NULL;
+	for (int i = 3; at && i <= 52; i++) {
+		while (*at == ' ')
+			at++;
+		if (i > 3) /* 3 is the state, a letter */
+			out->field[i] = strtoull(at, NULL, 10);
+		at = strchr(at, ' ');
+	}
+	free(text);
+	return 0;
+}
+
+static bool is_start(const struct stat_fields *stat, uint64_t start_ns)
+{
+	return start_ns == 0 || stat->field[22] == start_ns / TICK_NS;
+}
+
+int procfs_check(uint32_t tgid, uint64_t start_ns)
+{
+	struct stat_fields stat;
+	int err = read_stat(tgid, &stat);
+
+	if (err)
+		return err;
+	return is_start(&stat, start_ns) ? 0 : -ESRCH;
+}
+
+static void read_status(uint32_t tgid, struct procfs_facts *out)
+{
+	char *text, *line;
+
+	if (read_one(tgid, "status", SMALL, &text, NULL) != 0)
+		return;
+	if ((line = strstr(text, "\nUid:\t")))
+		out->uid = (uint32_t)strtoul(line + 6, NULL, 10);
+	if ((line = strstr(text, "\nGid:\t")))
+		out->gid = (uint32_t)strtoul(line + 6, NULL, 10);
+	if ((line = strstr(text, "\nPPid:\t")))
+		out->parent_tgid = (uint32_t)strtoul(line + 7, NULL, 10);
+	free(text);
+}
+
+static void read_exe(uint32_t tgid, struct procfs_facts *out)
+{
+	struct stat info;
+	char path[64];
+	ssize_t length;
+
+	snprintf(path, sizeof(path), "/proc/%u/exe", tgid);
+	length = readlink(path, out->exe, sizeof(out->exe) - 1);
+	out->exe[length > 0 ? length : 0] = '\0';
+	text_clean(out->exe);
+	if (stat(path, &info) == 0) {
+		out->exe_inode = info.st_ino;
+		out->exe_dev = (uint32_t)info.st_dev;
+	}
+}
+
+/* Lines are "number:controllers:path"; number 0 is cgroup v2. A hybrid host has both: v2 wins if it says
+ * more. */
+static void read_cgroup(uint32_t tgid, struct procfs_facts *out)
+{
+	char *text, *save = NULL;
+
+	if (read_one(tgid, "cgroup", SMALL, &text, NULL) != 0)
+		return;
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		char *controllers = strchr(line, ':'),
+		     *path = controllers ? strchr(controllers + 1, ':') : NULL;
+
+		if (!path)
+			continue;
+		path++;
+		if (!out->cgroup[0] || (strncmp(line, "0::", 3) == 0 && path[1]) ||
+		    (strncmp(controllers, ":memory:", 8) == 0 && strcmp(out->cgroup, "/") == 0))
+			text_copy(out->cgroup, sizeof(out->cgroup), path);
+	}
+	text_clean(out->cgroup);
+	free(text);
+}
+
+static bool may_be_secret(const char *word)
+{
+	return word[0] == '-' || strchr(word, '=') || strstr(word, "://") || strchr(word, '@');
+}
+
+void procfs_title(const char *cmdline, size_t size, char *out, size_t out_size)
+{
+	size_t first, second;
+	const char *argument;
+
+	while (size > 0 && (cmdline[size - 1] == '\0' || cmdline[size - 1] == ' '))
+		size--; /* setproctitle pads with NULs or blanks */
+	first = strnlen(cmdline, size);
+	text_copy_bytes(out, out_size, cmdline, first);
+	if (first < size) {
+		char word[128];
+		size_t used = strlen(out);
+
+		argument = cmdline + first + 1;
+		second = strnlen(argument, size - first - 1);
+		text_copy_bytes(word, sizeof(word), argument, second);
+		if (word[0] && !may_be_secret(word))
+			text_add(out, out_size, &used, " %s", word);
+	} else if (strchr(out, ' ') && (strstr(out, "://") || strchr(out, '='))) {
+		/* a title of its own making may repeat what it was started with: puma names its listeners */
+		char *from = strchr(out, ' '), *bracket = strrchr(out, '[');
+
+		if (bracket && bracket > from && !may_be_secret(bracket))
+			memmove(from + 1, bracket, strlen(bracket) + 1);
+		else
+			*from = '\0';
+	}
+	text_clean(out);
+}
+
+const char *procfs_server(const char *title)
+{
+	static const char *const servers[] = {"puma", "unicorn", "pitchfork", "iodine"};
+
+	for (size_t i = 0; i < sizeof(servers) / sizeof(servers[0]); i++) {
+		const char *at = strstr(title, servers[i]), *end = at ? at + strlen(servers[i]) : NULL;
+
+		/* a word of its own, maybe behind a path: not "pumapark.rb" */
+		if (at && (at == title || at[-1] == '/' || at[-1] == ' ') &&
+		    (*end == '\0' || *end == ' ' || *end == ':' || *end == '.'))
+			return servers[i];
+	}
+	return "";
+}
+
+int procfs_facts(uint32_t tgid, uint64_t start_ns, struct procfs_facts *out)
+{
+	struct procfs_facts facts = {0};
+	char *text;
+	size_t size;
+	int err = read_one(tgid, "comm", SMALL, &text, &size);
+
+	if (err)
+		return err;
+	text_copy_bytes(facts.comm, sizeof(facts.comm), text, strcspn(text, "\n"));
+	text_clean(facts.comm);
+	free(text);
+	err = read_one(tgid, "cmdline", SMALL, &text, &size);
+	if (err && err != -EFBIG)
+		return err;
+	if (!err) {
+		procfs_title(text, size, facts.title, sizeof(facts.title));
+		free(text);
+	}
+	read_status(tgid, &facts);
+	read_exe(tgid, &facts);
+	read_cgroup(tgid, &facts);
+	err = procfs_check(tgid, start_ns);
+	if (!err)
+		*out = facts;
+	return err;
+}
+
+int procfs_usage(uint32_t tgid, uint64_t start_ns, struct procfs_usage *out)
+{
+	struct stat_fields stat;
+	int err = read_stat(tgid, &stat);
+
+	if (err)
+		return err;
+	if (!is_start(&stat, start_ns))
+		return -ESRCH;
+	out->minor_faults = stat.field[10];
+	out->major_faults = stat.field[12];
+	out->cpu_ns = (stat.field[14] + stat.field[15]) * (uint64_t)TICK_NS;
+	out->rss_bytes = stat.field[24] * (uint64_t)sysconf(_SC_PAGESIZE);
+	return 0;
+}
+
+int procfs_pss(uint32_t tgid, uint64_t start_ns, uint64_t *bytes)
+{
+	char *text, *line;
+	int err = read_one(tgid, "smaps_rollup", SMALL, &text, NULL);
+
+	if (err)
+		return err;
+	line = strstr(text, "\nPss:");
+	if (line && (err = procfs_check(tgid, start_ns)) == 0)
+		*bytes = strtoull(line + 5, NULL, 10) * 1024;
+	free(text);
+	return line ? err : -ENODATA;
+}
+
+int procfs_maps(uint32_t tgid, uint64_t start_ns, char **text, size_t *size)
+{
+	int err = read_one(tgid, "maps", PROCFS_MAPS_MAX, text, size);
+
+	if (!err && (err = procfs_check(tgid, start_ns)) != 0)
+		free(*text);
+	return err;
+}
