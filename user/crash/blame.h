@@ -20,8 +20,7 @@ void fingerprint_of(const struct crash *crash, enum cause cause, const struct bl
 /* A new array of texts: what to do, most specific first. */
 cJSON *remedies_of(const struct crash *crash, enum cause cause, const struct blame *blame);
 
-/* "SIGSEGV"; "SEGV_MAPERR", "SI_USER", … or the number. */
-void signal_name(int signal, char out[12]);
+/* "SEGV_MAPERR", "SI_USER", … or the number. */
 void signal_code_name(int signal, int code, char out[16]);
 /* The signal that the crash is known by: the fault's, else the one that ended it. 0: none. */
 int crash_signal(const struct crash *crash);

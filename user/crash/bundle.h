@@ -6,6 +6,7 @@
 #ifndef LAPIDARY_BUNDLE_H
 #define LAPIDARY_BUNDLE_H
 
+#include <cjson/cJSON.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "bpf/event.h"
@@ -33,5 +34,10 @@ struct crash_report {
 
 void crash_report_free(struct crash_report *report); /* NULL-safe */
 size_t crash_report_memory(const struct crash_report *report); /* bytes it holds, for queue limits */
+
+/* "SIGSEGV". */
+void signal_name(int signal, char out[12]);
+/* {"status","signal","code"} of a wait status, as report.json's "exit" has it; null when negative. */
+cJSON *crash_exit(int32_t status);
 
 #endif

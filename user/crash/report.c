@@ -95,7 +95,7 @@ static void add_verdict(cJSON *json, const struct crash_input *input, enum cause
 	cJSON_AddStringToObject(json, "confirmed_by", out->confirmed_by);
 	json_add_time(json, "confirmed_at",
 		      input->crash->confirmed_ns ? input->crash->confirmed_ns + input->wall_offset_ns : 0);
-	cJSON_AddItemToObject(json, "exit", part_exit(input->crash));
+	cJSON_AddItemToObject(json, "exit", crash_exit(input->crash->status));
 	cJSON_AddItemToObject(json, "remedies", remedies_of(input->crash, cause, &out->blame));
 }
 

@@ -3,10 +3,8 @@
  * The sections of report.json. What is not known is null, never an empty text or a zero that could be
  * mistaken for a value. Names and paths come from the process and are cleaned on their way in.
  */
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 #include "user/base/json.h"
 #include "user/base/text.h"
 #include "user/crash/report_parts.h"
@@ -173,26 +171,6 @@ cJSON *part_sql(const struct crash *crash, uint64_t wall_offset_ns)
 	add_clean(json, "target", crash->target);
 	json_add_time(json, "started", fault->sql_start_ns ? fault->sql_start_ns + wall_offset_ns : 0);
 	json_add_time(json, "ended", fault->sql_end_ns ? fault->sql_end_ns + wall_offset_ns : 0);
-	return json;
-}
-
-cJSON *part_exit(const struct crash *crash)
-{
-	char name[12];
-	cJSON *json;
-
-	if (crash->status < 0)
-		return cJSON_CreateNull();
-	json = cJSON_CreateObject();
-	cJSON_AddNumberToObject(json, "status", crash->status);
-	if (WIFSIGNALED(crash->status)) {
-		signal_name(WTERMSIG(crash->status), name);
-		cJSON_AddStringToObject(json, "signal", name);
-		cJSON_AddNullToObject(json, "code");
-	} else {
-		cJSON_AddNullToObject(json, "signal");
-		cJSON_AddNumberToObject(json, "code", WEXITSTATUS(crash->status));
-	}
 	return json;
 }
 

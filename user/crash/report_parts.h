@@ -12,7 +12,6 @@ cJSON *part_location(const struct crash *crash);
 cJSON *part_frames(const struct crash_input *input, const struct scan *scan);
 cJSON *part_vm_error(const struct crash *crash);
 cJSON *part_sql(const struct crash *crash, uint64_t wall_offset_ns);
-cJSON *part_exit(const struct crash *crash);
 cJSON *part_memory(const struct crash_input *input);
 cJSON *part_gems(const struct crash_input *input);
 /* What of the report is complete, partial or missing, and why: {"registers":{"state","why"},…}. */

@@ -83,7 +83,11 @@ int store_incidents(struct store_reader *reader, const struct store_filter *filt
 int store_decisions(struct store_reader *reader, const struct store_filter *filter, cJSON **out);
 int store_actions(struct store_reader *reader, const struct store_filter *filter, cJSON **out);
 int store_gaps(struct store_reader *reader, cJSON **out); /* times when nobody watched */
-/* The report.json of the one crash whose id starts with `prefix`. -ENOENT none, -ENOTUNIQ several. */
+/*
+ * The report.json of the one crash whose id starts with `prefix`, and its folder in `bundle`. -ENOENT: no such
+ * crash, -ENOTUNIQ: several, -ESTALE: known, but its bundle is gone (quota, or removed by hand), -EBADMSG: damaged,
+ * and `bundle` gets "FILE: what is wrong" instead.
+ */
 int store_report(struct store_reader *reader, const char *prefix, cJSON **out, char *bundle, size_t bundle_size);
 
 #endif

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store's thread. It takes what is queued, writes the bundles, and commits rows and watermark in one
+ * transaction. When that fails (disk full, I/O error), the same batch is tried again with growing delay: the
+ * bundles already written are kept, the queue keeps filling up to its bound, and the error stands in
+ * the statistics until a batch goes through.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "user/base/json.h"
+#include "user/base/text.h"
+#include "user/base/when.h"
+#include "user/sink/store_parts.h"
+
+enum { BATCH_MAX = 256, RETRY_FIRST_MS = 50, RETRY_MAX_MS = 5000 };
+
+void item_free(struct item *item)
+{
+	if (!item)
+		return;
+	crash_report_free(item->report);
+	cJSON_Delete(item->json);
+	free(item);
+}
+
+/* The first of these that a document has: each kind names its moment by what happened then. */
+static int64_t document_time(const cJSON *json)
+{
+	static const char *const keys[] = {"updated", "time", "opened", "updated_at", "opened_at", "at"};
+	uint64_t wall = 0;
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+		if (when_parse(json_text(json, keys[i]), &wall))
+			break;
+	return (int64_t)wall;
+}
+
+static int document_write(sqlite3 *db, const char *sql, const cJSON *json, bool keyed)
+{
+	char *text = cJSON_PrintUnformatted(json);
+	int err = -ENOMEM;
+
+	if (text && keyed)
+		err = db_run(db, sql, "titt", json_text(json, "id"), document_time(json),
+			     json_text(json, "app"), text);
+	else if (text)
+		err = db_run(db, sql, "itt", document_time(json), json_text(json, "app"), text);
+	cJSON_free(text);
+	return err;
+}
+
+static int process_write(sqlite3 *db, const cJSON *json)
+{
+	char *text = cJSON_PrintUnformatted(json);
+	int err = -ENOMEM;
+
+	if (text)
+		err = db_run(db,
+			     "INSERT OR REPLACE INTO processes (pid, start_time, app, document) VALUES (?, "
+			     "?, ?, ?)",
+			     "ittt", (int64_t)json_number(json, "pid", 0), json_text(json, "start_time"),
+			     json_text(json, "app"), text);
+	cJSON_free(text);
+	return err;
+}
+
+static int row_for(struct store *store, const struct item *item)
+{
+	switch (item->kind) {
+	case ITEM_CRASH:
+		return row_insert(store->db, item->report, item->bundle_bytes);
+	case ITEM_CRASH_END:
+		return db_run(store->db, "UPDATE crashes SET status = ? WHERE id = ?", "it",
+			      (int64_t)item->status, item->id);
+	case ITEM_INCIDENT:
+		return document_write(
+			store->db,
+			"INSERT OR REPLACE INTO incidents (id, time, app, document) VALUES (?, ?, ?, ?)",
+			item->json, true);
+	case ITEM_DECISION:
+		return document_write(
+			store->db,
+			"INSERT OR REPLACE INTO decisions (id, time, app, document) VALUES (?, ?, ?, ?)",
+			item->json, true);
+	case ITEM_ACTION:
+		return document_write(store->db, "INSERT INTO actions (time, app, document) VALUES (?, ?, ?)",
+				      item->json, false);
+	case ITEM_PROCESS:
+		return process_write(store->db, item->json);
+	case ITEM_WATERMARK:
+		return db_run(store->db, "UPDATE watches SET watermark = max(watermark, ?) WHERE id = ?",
+			      "ii", (int64_t)item->wall_ns, store->watch);
+	}
+	return 0;
+}
+
+/* Bundles first, in the order of the queue, so that an end finds the report that it amends. */
+static int bundles_write(struct store *store, struct item *batch, char *why, size_t why_size)
+{
+	bool any = false;
+	int err;
+
+	for (struct item *item = batch; item; item = item->next) {
+		if (item->kind == ITEM_CRASH && !item->bundled) {
+			err = bundle_write(store->crashes_fd, item->report, item->stack_shed,
+					   &item->bundle_bytes);
+			if (err) {
+				snprintf(why, why_size, "crashes/%s: %s", item->report->id, strerror(-err));
+				return err;
+			}
+			item->bundled = any = true;
+		} else if (item->kind == ITEM_CRASH_END && !item->bundled) {
+			err = bundle_amend(store->crashes_fd, item->id, item->status);
+			/* dropped, taken by the quota, or damaged: the row alone says how it ended */
+			if (err && err != -ENOENT && err != -EBADMSG) {
+				snprintf(why, why_size, "crashes/%s: %s", item->id, strerror(-err));
+				return err;
+			}
+			item->bundled = true;
+		}
+	}
+	if (any && fsync(store->crashes_fd) < 0) {
+		err = -errno;
+		snprintf(why, why_size, "crashes: %s", strerror(-err));
+		return err;
+	}
+	return 0;
+}
+
+static int rows_write(struct store *store, struct item *batch, char *why, size_t why_size)
+{
+	uint64_t dropped;
+	int err = 0;
+
+	pthread_mutex_lock(&store->lock);
+	dropped = store->stats.dropped_items;
+	pthread_mutex_unlock(&store->lock);
+	if (sqlite3_exec(store->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
+		return schema_error(store->db, why, why_size);
+	for (struct item *item = batch; item && !err; item = item->next)
+		err = row_for(store, item);
+	if (!err)
+		err = db_run(store->db, "UPDATE watches SET dropped = ? WHERE id = ? AND dropped != ?", "iii",
+			     (int64_t)dropped, store->watch, (int64_t)dropped);
+	if (!err && sqlite3_exec(store->db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)
+		return 0;
+	err = schema_error(store->db, why, why_size);
+	sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+	return err;
+}
+
+int batch_write(struct store *store, struct item *batch, char *why, size_t why_size)
+{
+	int err = bundles_write(store, batch, why, why_size);
+
+	return err ? err : rows_write(store, batch, why, why_size);
+}
+
+static uint64_t monotonic_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
+}
+
+/* Call with the lock held. */
+static bool time_is_over(const struct store *store)
+{
+	return store->stopping && monotonic_ns() >= store->stop_by_ns;
+}
+
+static void wait_ms(struct store *store, unsigned ms)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += ms / 1000;
+	until.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	pthread_cond_timedwait(&store->wake, &store->lock, &until);
+}
+
+/* Takes up to BATCH_MAX items off the queue; call with the lock held. */
+static void batch_take(struct store *store)
+{
+	struct item **end = &store->first;
+	size_t count = 0;
+
+	while (*end && count++ < BATCH_MAX)
+		end = &(*end)->next;
+	store->batch = store->first;
+	store->first = *end;
+	*end = NULL;
+	if (!store->first)
+		store->last = &store->first;
+}
+
+/* The batch is durable: tell who waits for its crashes, then let go of it. */
+static void batch_finish(struct store *store, store_durable_fn notify, void *context)
+{
+	size_t items = 0, bytes = 0;
+
+	for (struct item *item = store->batch, *next; item; item = next) {
+		next = item->next;
+		if (item->kind == ITEM_CRASH && notify)
+			notify(context, item->report->id);
+		items++;
+		bytes += item->bytes;
+		item_free(item);
+	}
+	pthread_mutex_lock(&store->lock);
+	store->batch = NULL;
+	store->stats.written += items;
+	store->stats.queue_items -= items;
+	store->stats.queue_bytes -= bytes;
+	store->stats.last_error[0] = '\0';
+	pthread_mutex_unlock(&store->lock);
+}
+
+/* One batch, tried once. Call with the lock held; it is released meanwhile. Returns 0 or -errno. */
+static int batch_try(struct store *store)
+{
+	store_durable_fn notify = store->notify;
+	void *context = store->notify_context;
+	char why[160] = "";
+	int err;
+
+	pthread_mutex_unlock(&store->lock);
+	err = batch_write(store, store->batch, why, sizeof(why));
+	if (!err) {
+		batch_finish(store, notify, context);
+		quota_enforce(store->db, store->crashes_fd, store->quota_bytes);
+	}
+	pthread_mutex_lock(&store->lock);
+	if (err) {
+		store->stats.errors++;
+		text_copy(store->stats.last_error, sizeof(store->stats.last_error), why);
+	}
+	return err;
+}
+
+void *store_thread(void *argument)
+{
+	struct store *store = argument;
+	unsigned delay_ms = RETRY_FIRST_MS;
+
+	pthread_mutex_lock(&store->lock);
+	for (;;) {
+		while (!store->first && !store->batch && !store->stopping)
+			pthread_cond_wait(&store->wake, &store->lock);
+		if (!store->batch)
+			batch_take(store);
+		if (!store->batch || time_is_over(store))
+			break;
+		if (!batch_try(store)) {
+			delay_ms = RETRY_FIRST_MS;
+			continue;
+		}
+		wait_ms(store, delay_ms);
+		delay_ms = delay_ms * 2 < RETRY_MAX_MS ? delay_ms * 2 : RETRY_MAX_MS;
+	}
+	pthread_mutex_unlock(&store->lock);
+	return NULL;
+}

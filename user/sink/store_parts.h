@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside the store: the queue's items, the thread's state, and the steps of a batch. */
+#ifndef LAPIDARY_STORE_PARTS_H
+#define LAPIDARY_STORE_PARTS_H
+
+#include <pthread.h>
+#include <sqlite3.h>
+#include "user/sink/store.h"
+
+enum item_kind {
+	ITEM_CRASH,
+	ITEM_CRASH_END,
+	ITEM_INCIDENT,
+	ITEM_DECISION,
+	ITEM_ACTION,
+	ITEM_PROCESS,
+	ITEM_WATERMARK,
+};
+
+struct item {
+	struct item *next;
+	enum item_kind kind;
+	size_t bytes;
+	struct crash_report *report; /* CRASH */
+	bool stack_shed;             /* CRASH: its stack was dropped in the queue */
+	bool bundled;                /* CRASH: the bundle is finished, a retry need not write it again */
+	size_t bundle_bytes;
+	cJSON *json;      /* INCIDENT … PROCESS */
+	char id[20];      /* CRASH_END */
+	int32_t status;   /* CRASH_END */
+	uint64_t wall_ns; /* WATERMARK */
+};
+
+void item_free(struct item *item);
+
+struct store {
+	/* set by store_open, then the thread's alone */
+	int state_fd, lock_fd, crashes_fd;
+	sqlite3 *db;
+	int64_t watch; /* row of this run */
+	uint64_t quota_bytes;
+	struct item *batch; /* taken from the queue, not yet committed */
+	/* shared, under the lock */
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	pthread_t thread;
+	struct item *first, **last;
+	size_t items_max, bytes_max;
+	bool stopping;
+	uint64_t stop_by_ns; /* CLOCK_MONOTONIC */
+	store_durable_fn notify;
+	void *notify_context;
+	struct store_stats stats;
+};
+
+/* Runs until stopping is set and the queue is empty, or the time to stop is over. */
+void *store_thread(void *store);
+/* Writes one batch durably; 0 or -errno with `why` (then nothing of it counts as written). */
+int batch_write(struct store *store, struct item *batch, char *why, size_t why_size);
+
+/* --- the database --- */
+/* Opens and migrates. -EBADMSG: damaged; -EPROTO: made by a newer version; else -EIO and the like. */
+int schema_open(const char *path, sqlite3 **out, char *why, size_t why_size);
+int schema_error(sqlite3 *db, char *why, size_t why_size); /* -errno of the last error */
+/* Prepares and binds in one go: 't' const char * (NULL binds NULL), 'i' int64_t. NULL on error. */
+sqlite3_stmt *db_prepare(sqlite3 *db, const char *sql, const char *types, ...);
+/* The same, run to its end: 0 or -EIO. */
+int db_run(sqlite3 *db, const char *sql, const char *types, ...);
+
+/* --- crash rows --- */
+int row_insert(sqlite3 *db, const struct crash_report *report, size_t bytes);
+/* A row from a bundle's report.json. */
+int row_recover(sqlite3 *db, const char *id, const cJSON *report, size_t bytes);
+/* Marks the row, or makes one with this time where there is none. */
+int row_damaged(sqlite3 *db, const char *id, uint64_t wall_ns, const char *problem);
+
+/* --- bundles: everything below the descriptor of crashes/ --- */
+bool bundle_id_good(const char *id); /* 1 to 19 letters of [0-9a-z]: no path can be made of it */
+int bundle_write(int crashes_fd, const struct crash_report *report, bool stack_shed, size_t *bytes);
+/* report.json gets its "exit"; -ENOENT when there is none. */
+int bundle_amend(int crashes_fd, const char *id, int32_t status);
+int bundle_remove(int crashes_fd, const char *id);
+/* Reads report.json: 0, -ENOENT, or -EBADMSG with `why`. Sums the files' sizes into *bytes (may be NULL). */
+int bundle_read(int crashes_fd, const char *id, cJSON **out, size_t *bytes, char *why, size_t why_size);
+
+int reconcile(sqlite3 *db, int crashes_fd, struct store_start *start);
+/* Takes bundles away until the quota is kept; rows stay, marked expired. */
+int quota_enforce(sqlite3 *db, int crashes_fd, uint64_t quota_bytes);
+
+#endif
