@@ -7,6 +7,7 @@
 load helper
 load postgres
 load shop
+load replay
 
 setup_file() {
 	work_begin
@@ -313,4 +314,9 @@ nothing_left_of_agent() {
 	wait_until 5 session_empty "$(process_pid agent)"
 	wait_until 5 no_new_bpf
 	[ -z "$(find "$WORK/agent.run" -type s)" ]
+}
+
+@test "the recording of all this replays, as nobody, to the same bytes and the same conclusions" {
+	replays_alike "$WORK/crash.rec"
+	same_as_store
 }
