@@ -87,7 +87,7 @@ $(GEN)/%.skel.h: $(GEN)/%.linked.o
 	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf > $@
 
 # whoever includes a skeleton needs it before its first dependency file exists
-$(OUT)/user/probe/%.o: | $(GEN)/lapidary.skel.h $(GEN)/features.skel.h
+$(filter $(OUT)/user/probe/%,$(OBJ)): | $(GEN)/lapidary.skel.h $(GEN)/features.skel.h
 
 # --- tests ------------------------------------------------------------------------------------------
 # tests/unit/<folder>_<subject>.c and tests/property/<folder>_<subject>.c link up to that folder's floor.
