@@ -92,7 +92,9 @@ static int row_for(struct store *store, const struct item *item)
 	case ITEM_PROCESS:
 		return process_write(store->db, item->json);
 	case ITEM_WATERMARK:
-		return db_run(store->db, "UPDATE watches SET watermark = max(watermark, ?) WHERE id = ?",
+		return db_run(store->db,
+			      "UPDATE watches SET first = coalesce(first, ?1), watermark = max(watermark, ?1)"
+			      " WHERE id = ?2",
 			      "ii", (int64_t)item->wall_ns, store->watch);
 	}
 	return 0;

@@ -274,28 +274,34 @@ static void add_gap(cJSON *list, int64_t from, int64_t to, bool graceful, int64_
 	cJSON_InsertItemInArray(list, 0, gap);
 }
 
+/*
+ * Between two runs nobody watched; nor did a run before its first watermark, since it opens the store ahead
+ * of its probes. So a gap lasts until that, and a run that never got so far ends no gap of its own.
+ */
 int store_gaps(struct store_reader *reader, cJSON **out)
 {
 	sqlite3_stmt *row = db_prepare(
-		reader->db, "SELECT started, watermark, ended, dropped FROM watches ORDER BY id", "");
+		reader->db, "SELECT started, first, watermark, ended, dropped FROM watches ORDER BY id", "");
 	cJSON *all = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(all, "gaps");
 	int64_t last = 0, dropped = 0;
 	bool graceful = true;
 	int code = SQLITE_ERROR;
 
 	while (row && (code = sqlite3_step(row)) == SQLITE_ROW) {
+		bool watched = sqlite3_column_type(row, 1) != SQLITE_NULL;
+
 		if (last)
-			add_gap(list, last, sqlite3_column_int64(row, 0), graceful, dropped);
-		graceful = sqlite3_column_type(row, 2) != SQLITE_NULL;
-		last = sqlite3_column_int64(row, graceful ? 2 : 1);
-		dropped = sqlite3_column_int64(row, 3);
+			add_gap(list, last, sqlite3_column_int64(row, watched ? 1 : 0), graceful, dropped);
+		graceful = sqlite3_column_type(row, 3) != SQLITE_NULL;
+		last = sqlite3_column_int64(row, !watched ? 0 : graceful ? 3 : 2);
+		dropped = sqlite3_column_int64(row, 4);
 	}
 	sqlite3_finalize(row);
 	if (code != SQLITE_DONE || !list) {
 		cJSON_Delete(all);
 		return -EIO;
 	}
-	if (last && (graceful || !is_watched(reader)))
+	if (last && !is_watched(reader))
 		add_gap(list, last, 0, graceful, dropped);
 	*out = all;
 	return 0;

@@ -16,8 +16,8 @@
 static const char *const migrations[] = {
 	/* 1 */
 	"CREATE TABLE watches ("
-	"  id INTEGER PRIMARY KEY AUTOINCREMENT, started INTEGER NOT NULL, watermark INTEGER NOT NULL,"
-	"  ended INTEGER, dropped INTEGER NOT NULL DEFAULT 0);"
+	"  id INTEGER PRIMARY KEY AUTOINCREMENT, started INTEGER NOT NULL, first INTEGER,"
+	"  watermark INTEGER NOT NULL, ended INTEGER, dropped INTEGER NOT NULL DEFAULT 0);"
 	"CREATE TABLE processes ("
 	"  pid INTEGER NOT NULL, start_time TEXT NOT NULL, app TEXT, document TEXT NOT NULL,"
 	"  PRIMARY KEY (pid, start_time));"
