@@ -16,6 +16,8 @@
 #include <stdio.h>
 #include "bpf/event.h"
 
+enum { MAPS_PROCESSES = 4096, MAPS_REGIONS = 1024 };
+
 struct maps;
 
 struct maps_region {
@@ -44,9 +46,16 @@ void maps_stale(struct maps *maps, uint32_t tgid, uint64_t start_ns); /* all set
  */
 int maps_load(struct maps *maps, uint32_t tgid, uint64_t start_ns, const char *text, size_t size);
 
-/* Fills the location of `address`: module, offset, build-id, source. what is LOCATION_NONE when unknown. */
+/*
+ * Fills the location of `address`: module, offset, build-id, protection, source. what is LOCATION_NONE when
+ * unknown; head and fault_time_ns stay the caller's.
+ */
 void maps_locate(const struct maps *maps, uint32_t tgid, uint64_t start_ns, uint64_t address,
 		 struct ev_location *out);
+/*
+ * How the set is known; MAPS_NONE also for a stale one, which asks to be loaded (maps_locate and
+ * maps_regions go on answering from it until then).
+ */
 enum maps_source maps_source(const struct maps *maps, uint32_t tgid, uint64_t start_ns);
 /* Regions in address order, borrowed until the next change; count 0 when nothing is known. */
 const struct maps_region *maps_regions(const struct maps *maps, uint32_t tgid, uint64_t start_ns,

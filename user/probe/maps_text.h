@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The lines of /proc/PID/maps, read strictly. */
+#ifndef LAPIDARY_MAPS_TEXT_H
+#define LAPIDARY_MAPS_TEXT_H
+
+#include <stddef.h>
+#include "user/probe/maps.h"
+
+enum { MAPS_PATH = 4096 };
+
+struct maps_text {
+	const char *at, *end;
+	size_t bad; /* lines that did not parse, and were passed over */
+	char path[MAPS_PATH];
+};
+
+/* Borrows the text. */
+void maps_text_init(struct maps_text *text, const char *bytes, size_t size);
+/* The next mapping, whatever its protection; path is valid until the next call. 0 at the end. */
+int maps_text_next(struct maps_text *text, struct maps_region *out);
+
+#endif
