@@ -17,10 +17,13 @@
 
 enum { USAGE = 2, FILE_LIMIT = 1 << 20 };
 
-/* The rules of the installation, else those beside the build folder that this program runs from. */
+/*
+ * The rules of the installation, else those of the source tree that this program was built in: they lie
+ * beside build/, and build/lapidary and build/asan/lapidary are one and two folders below it.
+ */
 static void rules_default(char *out, size_t size)
 {
-	char self[PATH_MAX], *cut;
+	char self[PATH_MAX], beside[PATH_MAX + 32], *cut;
 	ssize_t length;
 
 	text_copy(out, size, LAPIDARY_DATADIR "/rules");
@@ -30,18 +33,13 @@ static void rules_default(char *out, size_t size)
 	if (length <= 0)
 		return;
 	self[length] = '\0';
-	for (int up = 0; up < 2; up++) {
-		cut = strrchr(self, '/');
-		if (!cut)
-			return;
+	for (int up = 0; up < 3 && (cut = strrchr(self, '/')); up++) {
 		*cut = '\0';
-	}
-	if (strlen(self) + sizeof("/rules") <= size) {
-		char beside[PATH_MAX + 8];
-
-		snprintf(beside, sizeof(beside), "%s/rules", self);
-		if (access(beside, R_OK | X_OK) == 0)
+		snprintf(beside, sizeof(beside), "%s/rules/schema/rules.schema.json", self);
+		if (access(beside, R_OK) == 0 && strlen(self) + sizeof("/rules") <= size) {
+			snprintf(beside, sizeof(beside), "%s/rules", self);
 			text_copy(out, size, beside);
+		}
 	}
 }
 
