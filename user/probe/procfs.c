@@ -116,9 +116,11 @@ static void read_cgroup(uint32_t tgid, struct procfs_facts *out)
 	free(text);
 }
 
-static bool may_be_secret(const char *word)
+/* Options, assignments and addresses, looked at whole, however much of them would be kept. */
+static bool may_be_secret(const char *word, size_t size)
 {
-	return word[0] == '-' || strchr(word, '=') || strstr(word, "://") || strchr(word, '@');
+	return (size > 0 && word[0] == '-') || memchr(word, '=', size) || memmem(word, size, "://", 3) ||
+	       memchr(word, '@', size);
 }
 
 void procfs_title(const char *cmdline, size_t size, char *out, size_t out_size)
@@ -137,13 +139,13 @@ void procfs_title(const char *cmdline, size_t size, char *out, size_t out_size)
 		argument = cmdline + first + 1;
 		second = strnlen(argument, size - first - 1);
 		text_copy_bytes(word, sizeof(word), argument, second);
-		if (word[0] && !may_be_secret(word))
+		if (word[0] && !may_be_secret(argument, second))
 			text_add(out, out_size, &used, " %s", word);
-	} else if (strchr(out, ' ') && (strstr(out, "://") || strchr(out, '='))) {
+	} else if (strchr(out, ' ') && may_be_secret(cmdline, first)) {
 		/* a title of its own making may repeat what it was started with: puma names its listeners */
 		char *from = strchr(out, ' '), *bracket = strrchr(out, '[');
 
-		if (bracket && bracket > from && !may_be_secret(bracket))
+		if (bracket && bracket > from && !may_be_secret(bracket, strlen(bracket)))
 			memmove(from + 1, bracket, strlen(bracket) + 1);
 		else
 			*from = '\0';
