@@ -211,6 +211,10 @@ static int allow_with_arguments(scmp_filter_ctx filter)
 	/* the C library's fstat(); with a path it could look around, but not open */
 	err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1,
 			       SCMP_A3(SCMP_CMP_EQ, AT_EMPTY_PATH));
+	/* libelf asks whether its descriptor is open */
+	if (!err)
+		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
+				       SCMP_A1(SCMP_CMP_EQ, F_GETFD));
 	if (!err)
 		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 2,
 				       SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),

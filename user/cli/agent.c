@@ -66,7 +66,10 @@ static int open_host(struct agent *agent)
 	err = spawner_start(&agent->spawner);
 	if (err)
 		return command_error(EXIT_HOST, "spawner: %s", strerror(-err));
-	return 0;
+	/* not before: libuv's fork handler closes what it takes for its own descriptors in every child's
+	 * child */
+	agent->loop_open = uv_loop_init(&agent->loop) == 0;
+	return agent->loop_open ? 0 : command_error(EXIT_INTERNAL, "the event loop could not be set up");
 }
 
 static void tell_store_start(const struct store_start *start, const char *why)
@@ -272,6 +275,8 @@ static void close_handle(uv_handle_t *handle)
 
 static void close_loop(struct agent *agent)
 {
+	if (!agent->loop_open)
+		return;
 	control_close(agent->control);
 	close_handle((uv_handle_t *)&agent->probe_poll);
 	close_handle((uv_handle_t *)&agent->targets_poll);
@@ -336,7 +341,6 @@ int cmd_agent(int argc, char **argv)
 			      : usage_error("agent: %s: not an option; see --help", argv[1]);
 	}
 	umask(0077);
-	uv_loop_init(&agent->loop);
 	agent->exit_code = start(agent);
 	if (agent->exit_code == 0) {
 		agent_begin(agent);

@@ -45,6 +45,7 @@ struct agent {
 	struct config config;
 	struct features features;
 	uv_loop_t loop;
+	bool loop_open;
 	uv_poll_t probe_poll, mmap_poll, targets_poll;
 	uv_timer_t tick;
 	uv_signal_t terminate, interrupt;

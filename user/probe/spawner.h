@@ -22,7 +22,7 @@ enum spawner_verb { SPAWNER_OPEN_MAPPED = 1, SPAWNER_PERF_UPROBE, SPAWNER_EXAMIN
 struct spawner_request {
 	uint32_t verb;
 	uint32_t tgid;       /* OPEN_MAPPED: whose mapping */
-	uint64_t start_ns;   /* identity, checked after opening */
+	uint64_t start_ns;   /* identity, checked after opening; 0: not known yet, not checked */
 	uint64_t start, end; /* OPEN_MAPPED: the mapping's range, as in map_files */
 	uint64_t token;
 	uint64_t offset; /* PERF_UPROBE */

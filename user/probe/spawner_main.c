@@ -90,6 +90,8 @@ static int answer(int work_fd, const struct spawner_request *request, int result
 		answer.device = st.st_dev;
 		answer.inode = st.st_ino;
 		answer.size = st.st_size;
+		answer.changed_ns = st.st_ctim.tv_sec * 1000000000ull + st.st_ctim.tv_nsec;
+		answer.uid = st.st_uid;
 	}
 	err = message_send(work_fd, &answer, sizeof(answer), result >= 0 ? result : -1, 0);
 	if (result >= 0)

@@ -102,8 +102,10 @@ static int read_start_ticks(uint32_t tgid, uint64_t *ticks)
 static int check_identity(const struct spawner_request *request)
 {
 	uint64_t ticks, tick_ns = UINT64_C(1000000000) / sysconf(_SC_CLK_TCK);
-	int err = read_start_ticks(request->tgid, &ticks);
+	int err = request->start_ns ? read_start_ticks(request->tgid, &ticks) : 0;
 
+	if (request->start_ns == 0)
+		return 0;
 	return err ? err : ticks == request->start_ns / tick_ns ? 0 : -ESRCH;
 }
 

@@ -62,7 +62,7 @@ static void sweep_question(void *context, const void *key, void *value)
 	struct sweep *sweep = context;
 	const struct question *question = value;
 
-	if (sweep->now_ns - question->asked_ns > 2 * ANSWER_NS)
+	if (question->asked_ns && sweep->now_ns - question->asked_ns > 2 * ANSWER_NS)
 		table_delete(sweep->targets->questions, key);
 }
 
@@ -76,6 +76,7 @@ void targets_tick(struct targets *targets, uint64_t now_ns)
 	if (file && targets->examiner && now_ns - file->asked_ns > ANSWER_NS)
 		answer_lost_examiner(targets, -ETIMEDOUT);
 	table_each(targets->questions, sweep_question, &sweep);
+	ask_send(targets);
 	table_each(targets->files, sweep_file, &sweep);
 	ask_examiner(targets);
 }
@@ -99,28 +100,16 @@ void targets_mapping(struct targets *targets, uint32_t tgid, uint64_t start_ns,
 					  .start_ns = start_ns,
 					  .start = region->start,
 					  .end = region->end};
-	struct kind *kind = table_get(targets->kinds, &asker.mapping);
 	struct question *question;
 
-	if (region->inode == 0)
+	if (region->inode == 0 || answer_from_memory(targets, &asker))
 		return;
-	if (kind && when_boot_now() - kind->checked_ns < FRESH_NS) {
-		struct file *file = table_get(targets->files, &kind->file);
-
-		if (kind->library == LIBRARY_NEITHER || (kind->library == LIBRARY_LIBPQ && start_ns == 0))
-			return;
-		if (file) {
-			answer_serve(targets, file, &kind->file, &asker);
-			return;
-		}
-	}
-	question = ask_new(targets, &request.token);
+	text_copy(request.path, sizeof(request.path), region->path);
+	question = ask_new(targets, &request);
 	if (!question)
 		return;
 	question->asker = asker;
-	text_copy(question->path, sizeof(question->path), region->path);
-	text_copy(request.path, sizeof(request.path), region->path);
-	ask_spawner(targets, &request, -1);
+	ask_send(targets);
 }
 
 uint8_t targets_build_id(struct targets *targets, const struct maps_region *region, uint8_t out[20])

@@ -21,6 +21,21 @@ static void remember_kind(struct targets *targets, const struct asker *asker, co
 	memcpy(kind->build_id, file->library.build_id, sizeof(kind->build_id));
 }
 
+bool answer_from_memory(struct targets *targets, const struct asker *asker)
+{
+	struct kind *kind = table_get(targets->kinds, &asker->mapping);
+	struct file *file;
+
+	if (!kind || when_boot_now() - kind->checked_ns > FRESH_NS)
+		return false;
+	if (kind->library == LIBRARY_NEITHER || (kind->library == LIBRARY_LIBPQ && asker->start_ns == 0))
+		return true;
+	file = table_get(targets->files, &kind->file);
+	if (file)
+		answer_serve(targets, file, &kind->file, asker);
+	return file != NULL;
+}
+
 /* The file is what the asker wanted to know of: a Ruby makes its process a watched one. */
 void answer_serve(struct targets *targets, struct file *file, const struct file_key *key,
 		  const struct asker *asker)
@@ -104,16 +119,15 @@ static void open_perf_events(struct targets *targets, struct file *file, const s
 	for (uint32_t i = 0; i < file->library.site_count; i++) {
 		struct spawner_request request = {.verb = SPAWNER_PERF_UPROBE,
 						  .offset = file->library.sites[i].offset};
-		struct question *question = ask_new(targets, &request.token);
+		struct question *question = ask_new(targets, &request);
 
 		if (!question)
 			continue;
-		question->perf = true;
 		question->file = *key;
 		question->site = i;
 		file->events_open++;
-		ask_spawner(targets, &request, file->fd);
 	}
+	ask_send(targets);
 	if (file->events_open == 0)
 		answer_attach(targets, file, key);
 }
@@ -147,7 +161,8 @@ static void opened(struct targets *targets, const struct question *question, str
 	if (answer->result) {
 		/* the process went, or unmapped it: nothing to tell. Anything else is worth a line. */
 		if (answer->result != -ESRCH && answer->result != -ENOENT)
-			targets_report(targets, question->path, "could not be opened", answer->result);
+			targets_report(targets, question->request.path, "could not be opened",
+				       answer->result);
 		return;
 	}
 	file = table_put(targets->files, &key, &fresh);
@@ -158,7 +173,7 @@ static void opened(struct targets *targets, const struct question *question, str
 		return;
 	}
 	if (fresh) {
-		file_start(file, question->path, answer->uid, answer->fd);
+		file_start(file, question->request.path, answer->uid, answer->fd);
 		answer->fd = -1;
 	}
 	file_wait(file, &question->asker);
@@ -209,13 +224,14 @@ static void spawner_ready(struct targets *targets)
 		} else if (question) {
 			copy = *question;
 			table_delete(targets->questions, &answer.token);
-			(copy.perf ? event_opened : opened)(targets, &copy, &answer);
+			(answer.verb == SPAWNER_PERF_UPROBE ? event_opened : opened)(targets, &copy, &answer);
 		}
 		if (answer.fd >= 0)
 			close(answer.fd);
 	}
 	if (got == -EPIPE)
 		targets->examiner_asked = false;
+	ask_send(targets);
 }
 
 static void answered(struct targets *targets, const struct examiner_answer *answer)

@@ -3,28 +3,51 @@
 #include "user/base/when.h"
 #include "user/probe/targets_private.h"
 
-struct question *ask_new(struct targets *targets, uint64_t *token)
+struct question *ask_new(struct targets *targets, const struct spawner_request *request)
 {
 	struct question *question;
+	uint64_t token = targets->next_token + 1;
 
 	if (table_count(targets->questions) >= QUESTIONS) {
 		targets->stats.overflowed++;
 		return NULL;
 	}
-	*token = ++targets->next_token;
-	question = table_put(targets->questions, token, NULL);
-	if (question)
-		question->asked_ns = when_boot_now();
+	question = table_put(targets->questions, &token, NULL);
+	if (!question)
+		return NULL;
+	targets->next_token = token;
+	question->request = *request;
+	question->request.token = token;
 	return question;
 }
 
-void ask_spawner(struct targets *targets, struct spawner_request *request, int fd)
+/* False: the spawner has no room. */
+static bool send_one(struct targets *targets, uint64_t token, struct question *question)
 {
-	int err = spawner_ask(targets->options.spawner, request, fd);
+	const struct file *file = NULL;
+	int err;
 
-	if (err) {
-		table_delete(targets->questions, &request->token);
-		targets->stats.overflowed++;
+	/* who asked the same just before may have been answered meanwhile */
+	if (question->request.verb == SPAWNER_OPEN_MAPPED && answer_from_memory(targets, &question->asker)) {
+		table_delete(targets->questions, &token);
+		return true;
+	}
+	if (question->request.verb == SPAWNER_PERF_UPROBE)
+		file = table_peek(targets->files, &question->file);
+	err = spawner_ask(targets->options.spawner, &question->request, file ? file->fd : -1);
+	question->asked_ns = when_boot_now();
+	return err == 0;
+}
+
+void ask_send(struct targets *targets)
+{
+	while (targets->sent_token < targets->next_token) {
+		uint64_t token = targets->sent_token + 1;
+		struct question *question = table_peek(targets->questions, &token);
+
+		if (question && !send_one(targets, token, question))
+			break;
+		targets->sent_token = token;
 	}
 }
 

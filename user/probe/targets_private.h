@@ -9,10 +9,10 @@
 #include "user/probe/targets_file.h"
 
 enum {
-	KINDS = 16384,   /* mappings remembered */
-	QUESTIONS = 256, /* open at once */
-	USERS = 8192,    /* processes that use an attached file */
-	USER_FILES = 4,  /* libraries a process uses; as many as a mark holds */
+	KINDS = 16384,    /* mappings remembered */
+	QUESTIONS = 4096, /* open at once: what a host full of processes maps when the agent starts */
+	USERS = 8192,     /* processes that use an attached file */
+	USER_FILES = 4,   /* libraries a process uses; as many as a mark holds */
 };
 
 #define FRESH_NS   60000000000ull /* a first key is believed for so long */
@@ -29,14 +29,13 @@ struct kind {
 	uint8_t build_id[20];
 };
 
-/* A question to the spawner that is not answered yet. */
+/* A question to the spawner that is not answered, or not even sent yet. */
 struct question {
-	uint64_t asked_ns;
+	uint64_t asked_ns; /* 0: not sent */
+	struct spawner_request request;
 	struct asker asker;
 	struct file_key file; /* PERF: which file it is about */
 	uint32_t site;        /* PERF: index of the site */
-	bool perf;            /* else: to open a mapping */
-	char path[256];
 };
 
 struct user_key {
@@ -58,11 +57,11 @@ struct targets {
 	bool busy; /* the examiner has `examining` */
 	struct file_key examining;
 	uint64_t examiner_since_ns;
-	uint64_t next_token, examine_token;
-	struct table *kinds;     /* mapping_key → kind */
-	struct table *questions; /* token → question */
-	struct table *files;     /* file_key → file */
-	struct table *users;     /* user_key → user */
+	uint64_t next_token, sent_token, examine_token; /* questions up to sent_token were sent */
+	struct table *kinds;                            /* mapping_key → kind */
+	struct table *questions;                        /* token → question */
+	struct table *files;                            /* file_key → file */
+	struct table *users;                            /* user_key → user */
 	struct groups *groups;
 	uint16_t next_attachment;
 	struct targets_stats stats;
@@ -77,13 +76,16 @@ void users_note(struct targets *targets, struct file *file, const struct file_ke
 void users_gone(void *targets, const void *key, void *user); /* of the table of users */
 
 /* targets_ask.c */
-struct question *ask_new(struct targets *targets, uint64_t *token); /* NULL: too many are open */
-void ask_spawner(struct targets *targets, struct spawner_request *request, int fd);
+/* Queues a question; NULL when too many are open. The caller fills in who asks, then calls ask_send. */
+struct question *ask_new(struct targets *targets, const struct spawner_request *request);
+void ask_send(struct targets *targets); /* what the spawner has room for */
 void ask_for_examiner(struct targets *targets);
 void ask_examiner(struct targets *targets); /* about the next file that waits for it */
 
 /* targets_answer.c */
 void answer_attach(struct targets *targets, struct file *file, const struct file_key *key);
+/* True when the asker's mapping is known well enough: it is served, if there is anything to serve. */
+bool answer_from_memory(struct targets *targets, const struct asker *asker);
 void answer_serve(struct targets *targets, struct file *file, const struct file_key *key,
 		  const struct asker *asker);
 void answer_lost_examiner(struct targets *targets, int err);
