@@ -188,6 +188,7 @@ static int allow_calls(scmp_filter_ctx filter)
 		SCMP_SYS(gettimeofday),
 		SCMP_SYS(getrandom),
 		SCMP_SYS(getrusage),
+		SCMP_SYS(sysinfo), /* the C library's qsort() asks how much memory there is */
 		SCMP_SYS(rt_sigreturn),
 		SCMP_SYS(rt_sigprocmask),
 		SCMP_SYS(restart_syscall),
