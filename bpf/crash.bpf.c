@@ -83,6 +83,11 @@ static __always_inline void fault_take(struct pending *fault, int sig, struct ke
 	fault->bp = regs->bp;
 	fault->signal = sig;
 	fault->code = info->si_code;
+	fault->address = 0;
+	fault->sender_tgid = 0;
+	fault->sender_uid = 0;
+	fault->recorded = 0;
+	fault->flags = 0;
 	if (!handler)
 		fault->flags |= FAULT_DEFAULT_ACTION;
 	if (fault->sp - task->sas_ss_sp < task->sas_ss_size)
@@ -239,11 +244,30 @@ static __always_inline bool fault_budget(struct pending *fault, struct mark *mar
 	return false;
 }
 
+/* Where a fault is kept in brief when its thread can have no storage: it is told of, but not confirmed. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct pending);
+} spare SEC(".maps");
+
+/*
+ * The fault lives in map memory from the start and not on the stack: the verifier would follow each flag
+ * of it through the copying of the stack.
+ */
+static __always_inline struct pending *pending_get(struct thread *thread)
+{
+	__u32 zero = 0;
+
+	return thread ? &thread->fault : bpf_map_lookup_elem(&spare, &zero);
+}
+
 SEC("tp_btf/signal_deliver")
 int BPF_PROG(crash_signal, int sig, struct kernel_siginfo *info, struct k_sigaction *ka)
 {
 	struct task_struct *task;
-	struct pending fault = {};
+	struct pending *fault;
 	struct pt_regs *regs;
 	struct thread *thread;
 	struct mark *mark;
@@ -260,21 +284,22 @@ int BPF_PROG(crash_signal, int sig, struct kernel_siginfo *info, struct k_sigact
 	handler = (__u64)ka->sa.sa_handler;
 	if (!is_fault(sig, handler))
 		return 0;
-	regs = (struct pt_regs *)bpf_task_pt_regs(task);
-	fault_take(&fault, sig, info, handler, task, regs);
-	fault_sender(&fault, info, mark, task);
 	thread = bpf_task_storage_get(&threads, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	wanted = fault_budget(&fault, mark, &full);
+	fault = pending_get(thread);
+	if (!fault)
+		return 0;
+	regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	fault_take(fault, sig, info, handler, task, regs);
+	fault_sender(fault, info, mark, task);
+	wanted = fault_budget(fault, mark, &full);
 	if (full && !no_captures)
-		size = stack_size(task, fault.sp, &fault.flags);
+		size = stack_size(task, fault->sp, &fault->flags);
 	if (size)
-		fault.recorded = capture_send(&fault, task, thread, mark, regs, size);
-	if (wanted && !fault.recorded) {
+		fault->recorded = capture_send(fault, task, thread, mark, regs, size);
+	if (wanted && !fault->recorded) {
 		if (no_captures || size)
-			fault.flags |= FAULT_SMALL;
-		small_send(&fault, task, thread, mark, regs);
+			fault->flags |= FAULT_SMALL;
+		small_send(fault, task, thread, mark, regs);
 	}
-	if (thread)
-		thread->fault = fault;
 	return 0;
 }
