@@ -111,6 +111,8 @@ void fault_apply(struct model *model, struct process_state *process, const struc
 {
 	if (process->crash || process->judged)
 		return;
+	if (process->confirm_ns && process->confirm_fault_ns == ev->head.time_ns)
+		fault_forget(process); /* this is the one, whatever came by the faster lane meanwhile */
 	note(model, process, ev);
 	const struct pending *confirmed =
 		process->confirm_ns ? find_time(process, process->confirm_fault_ns) : NULL;

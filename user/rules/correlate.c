@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define SECOND_NS 1000000000ull
+#define LATE_NS   (10 * SECOND_NS) /* a death is judged some ticks after it: its window must still be there */
 #define TOUCH_NS  (10 * SECOND_NS) /* a loss this close to an incident is shown on it */
 
 struct series {
@@ -329,7 +330,7 @@ static void tick_series(void *context, const void *key, void *value)
 	if (series->incident &&
 	    series->incident->updated_ns + series->rule->quiet_s * SECOND_NS < walk->now_ns)
 		close_incident(series, walk->now_ns, walk->sink);
-	if (!series->incident && latest + series->rule->window_s * SECOND_NS < walk->now_ns)
+	if (!series->incident && latest + series->rule->window_s * SECOND_NS + LATE_NS < walk->now_ns)
 		table_delete(walk->state->series, &own);
 }
 
