@@ -32,7 +32,8 @@ static void fill_columns(const struct crash_input *input, enum cause cause, stru
 	when_rfc3339(crash->process.start_ns + input->wall_offset_ns, out->start_time);
 	clean_copy(out->app, sizeof(out->app), crash->app);
 	clean_copy(out->comm, sizeof(out->comm), crash->comm);
-	signal_name(crash_signal(crash), out->signal);
+	if (crash_signal(crash))
+		signal_name(crash_signal(crash), out->signal);
 	if (crash->has_fault)
 		signal_code_name((int)crash->fault.signal, crash->fault.code, out->code);
 	if (crash_has_address(crash))
