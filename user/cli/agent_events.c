@@ -146,7 +146,10 @@ void agent_tick(struct agent *agent)
 	tell_drops(agent);
 	targets_tick(agent->targets, tick.time_ns);
 	watch_tick(agent, tick.time_ns);
-	store_watermark(agent->store, agent_wall(agent, crash_settled_ns(agent)));
+	/* The first watermark says from when on somebody watched: not before all that ran was looked at. */
+	agent->scanned = agent->scanned || !watch_busy(agent);
+	if (agent->scanned)
+		store_watermark(agent->store, agent_wall(agent, crash_settled_ns(agent)));
 	if (agent->recorder)
 		recorder_flush(agent->recorder);
 }

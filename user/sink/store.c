@@ -61,6 +61,10 @@ static int enqueue(struct store *store, struct item *item)
 	int err = 0;
 
 	pthread_mutex_lock(&store->lock);
+	/* Not before the first item: until then the agent drops its capabilities, which every thread has for
+	 * itself. A thread that could not be started is tried again with the next item. */
+	if (!store->running)
+		store->running = pthread_create(&store->thread, NULL, store_thread, store) == 0;
 	if (!item || store->stopping || !fits(store, item)) {
 		store->stats.dropped_items++;
 		err = -ENOSPC;

@@ -2,10 +2,11 @@
 /*
  * The embedded store: SQLite (WAL) in the state directory, and the crash bundles beside it.
  *
- * One thread of its own behind a bounded queue; the loop only enqueues. A crash is durable when its
- * bundle's report.json was written, fsynced and renamed into place and then its row committed. The
- * watermark, "every crash up to here is in the store", is committed with each batch: after a kill the next
- * start says from when to when nobody watched. A full queue drops stacks first, then whole items, counted.
+ * One thread of its own (from the first item on) behind a bounded queue; the loop only enqueues. A crash is
+ * durable when its bundle's report.json was written, fsynced and renamed into place and then its row
+ * committed. The watermark, "every crash up to here is in the store", is committed with each batch: after a
+ * kill the next start says from when to when nobody watched. A full queue drops stacks first, then whole
+ * items, counted.
  */
 #ifndef LAPIDARY_STORE_H
 #define LAPIDARY_STORE_H
@@ -20,19 +21,19 @@ struct store;
 
 struct store_options {
 	const char *state_dir;
-	size_t queue_items; /* default 1024 */
-	size_t queue_bytes; /* default 16 MiB; stacks are dropped beyond */
+	size_t queue_items;   /* default 1024 */
+	size_t queue_bytes;   /* default 16 MiB; stacks are dropped beyond */
 	uint64_t quota_bytes; /* of crashes/, 0: none; the oldest of the largest group goes first */
 };
 
 /* What the start found. */
 struct store_start {
-	bool first;		 /* the store was created */
-	bool unclean;		 /* the run before did not stop gracefully */
+	bool first;                                  /* the store was created */
+	bool unclean;                                /* the run before did not stop gracefully */
 	uint64_t unwatched_from_ns, unwatched_to_ns; /* wall clock, both 0 on the first start */
-	uint32_t removed;	 /* half-written bundles taken away */
-	uint32_t recovered;	 /* finished bundles that had no row */
-	uint32_t missing;	 /* rows whose bundle is gone, marked so */
+	uint32_t removed;                            /* half-written bundles taken away */
+	uint32_t recovered;                          /* finished bundles that had no row */
+	uint32_t missing;                            /* rows whose bundle is gone, marked so */
 };
 
 /*
@@ -51,8 +52,8 @@ int store_crash(struct store *store, struct crash_report *report); /* takes owne
 int store_crash_end(struct store *store, const char *id, int32_t status);
 int store_incident(struct store *store, cJSON *incident); /* upsert by id; takes ownership */
 int store_decision(struct store *store, cJSON *decision); /* takes ownership */
-int store_action(struct store *store, cJSON *action);	  /* audit line of the gate; takes ownership */
-int store_process(struct store *store, cJSON *process);	  /* upsert by (pid, start_time); takes ownership */
+int store_action(struct store *store, cJSON *action);     /* audit line of the gate; takes ownership */
+int store_process(struct store *store, cJSON *process);   /* upsert by (pid, start_time); takes ownership */
 /* Everything before wall_ns that is to be stored has been enqueued. */
 int store_watermark(struct store *store, uint64_t wall_ns);
 
@@ -74,8 +75,8 @@ void store_reader_close(struct store_reader *reader);
 
 struct store_filter {
 	const char *app, *cause, *gem, *fingerprint; /* NULL: any */
-	uint64_t since_wall_ns, until_wall_ns;	     /* 0: open */
-	uint32_t limit;				     /* 0: 1000 */
+	uint64_t since_wall_ns, until_wall_ns;       /* 0: open */
+	uint32_t limit;                              /* 0: 1000 */
 };
 /* Each: one object with one array named after the listing, newest first; the caller deletes it. */
 int store_crashes(struct store_reader *reader, const struct store_filter *filter, cJSON **out);
@@ -84,10 +85,11 @@ int store_decisions(struct store_reader *reader, const struct store_filter *filt
 int store_actions(struct store_reader *reader, const struct store_filter *filter, cJSON **out);
 int store_gaps(struct store_reader *reader, cJSON **out); /* times when nobody watched */
 /*
- * The report.json of the one crash whose id starts with `prefix`, and its folder in `bundle`. -ENOENT: no such
- * crash, -ENOTUNIQ: several, -ESTALE: known, but its bundle is gone (quota, or removed by hand), -EBADMSG: damaged,
- * and `bundle` gets "FILE: what is wrong" instead.
+ * The report.json of the one crash whose id starts with `prefix`, and its folder in `bundle`. -ENOENT: no
+ * such crash, -ENOTUNIQ: several, -ESTALE: known, but its bundle is gone (quota, or removed by hand),
+ * -EBADMSG: damaged, and `bundle` gets "FILE: what is wrong" instead.
  */
-int store_report(struct store_reader *reader, const char *prefix, cJSON **out, char *bundle, size_t bundle_size);
+int store_report(struct store_reader *reader, const char *prefix, cJSON **out, char *bundle,
+		 size_t bundle_size);
 
 #endif

@@ -130,18 +130,15 @@ static int watch_begin(struct store *store, uint64_t now_ns, struct store_start 
 	return err;
 }
 
-static int thread_start(struct store *store)
+static void lock_init(struct store *store)
 {
 	pthread_condattr_t attributes;
-	int err;
 
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
 	pthread_cond_init(&store->wake, &attributes);
 	pthread_condattr_destroy(&attributes);
 	pthread_mutex_init(&store->lock, NULL);
-	err = pthread_create(&store->thread, NULL, store_thread, store);
-	return -err;
 }
 
 static void store_free(struct store *store)
@@ -199,11 +196,7 @@ int store_open(const struct store_options *options, uint64_t now_wall_ns, struct
 		snprintf(why, why_size, "%s/lapidary.db: %s", options->state_dir, reason);
 		goto out;
 	}
-	err = thread_start(store);
-	if (err) {
-		snprintf(why, why_size, "no thread for the store: %s", strerror(-err));
-		goto out;
-	}
+	lock_init(store);
 	*out = store;
 	return 0;
 out:
@@ -227,7 +220,7 @@ int store_close(struct store *store, unsigned limit_ms)
 	pthread_cond_signal(&store->wake);
 	pthread_mutex_unlock(&store->lock);
 	until.tv_sec += limit_ms / 1000 + 1; /* a write that hangs is given a second more, then left behind */
-	err = pthread_clockjoin_np(store->thread, NULL, CLOCK_MONOTONIC, &until);
+	err = store->running ? pthread_clockjoin_np(store->thread, NULL, CLOCK_MONOTONIC, &until) : 0;
 	if (err)
 		return -err; /* the thread still uses it all: nothing may be freed */
 	whole = !store->batch && !store->first;

@@ -46,6 +46,7 @@ struct store {
 	pthread_t thread;
 	struct item *first, **last;
 	size_t items_max, bytes_max;
+	bool running; /* the thread was started */
 	bool stopping;
 	uint64_t stop_by_ns; /* CLOCK_MONOTONIC */
 	store_durable_fn notify;
