@@ -189,9 +189,9 @@ static const struct {
 	bool tail;
 	sound_fn *sound;
 } types[EV_TYPE_END] = {
-	[EV_WATCH] = {"watch", sizeof(struct ev_birth), IN_LIFE, false, birth_sound},
+	[EV_WATCH] = {"watch", sizeof(struct ev_birth), IN_LIFE | IN_USER, false, birth_sound},
 	[EV_FORK] = {"fork", sizeof(struct ev_birth), IN_LIFE, false, birth_sound},
-	[EV_EXEC] = {"exec", sizeof(struct ev_exec), IN_LIFE, false, exec_sound},
+	[EV_EXEC] = {"exec", sizeof(struct ev_exec), IN_LIFE | IN_USER, false, exec_sound},
 	[EV_EXIT] = {"exit", sizeof(struct ev_exit), IN_LIFE, false, NULL},
 	[EV_KILL] = {"kill", sizeof(struct ev_kill), IN_LIFE, false, kill_sound},
 	[EV_FATAL] = {"fatal", sizeof(struct ev_fatal), IN_LIFE, false, fatal_sound},
