@@ -108,7 +108,7 @@ void watch_born(struct agent *agent, const struct ev_birth *birth)
 	if (!child)
 		return;
 	if (!parent) {
-		proc_ask(agent, birth->head.tgid, birth->head.start_ns, PROC_FACTS | PROC_MAPS);
+		proc_ask(agent, birth->head.tgid, birth->head.start_ns, PROC_FACTS | PROC_MAPS | PROC_SAMPLE);
 		return;
 	}
 	child->info = info;
@@ -262,7 +262,7 @@ static void is_ruby(void *context, uint32_t tgid, uint64_t start_ns, const char 
 	if (!start_ns)
 		probe_each_task(agent->probe, match_task, &wanted);
 	if (wanted.start_ns)
-		proc_ask(agent, tgid, wanted.start_ns, PROC_FACTS | PROC_MAPS | PROC_ADOPT);
+		proc_ask(agent, tgid, wanted.start_ns, PROC_FACTS | PROC_MAPS | PROC_SAMPLE | PROC_ADOPT);
 }
 
 static void is_attached(void *context, const struct library *library, const char *path)
@@ -395,6 +395,8 @@ static void go_round(void *context, const void *key, void *value)
 	}
 	if (maps_source(round->agent->maps, tgid, watched->start_ns) == MAPS_NONE)
 		want |= PROC_MAPS;
+	if (!watched->named)
+		want |= PROC_SAMPLE; /* a fork that lived to see a tick */
 	if (want)
 		proc_ask(round->agent, tgid, watched->start_ns, want | PROC_FACTS);
 }
