@@ -24,6 +24,7 @@ struct examiner {
 	int fd;
 	int32_t dead;        /* 0, or the -errno that the question in work gets */
 	uint64_t waiting_ms; /* since when the oldest question is in work */
+	uint64_t wait_ms;
 	struct pending pending;
 };
 
@@ -39,8 +40,10 @@ struct examiner *examiner_new(int socket_fd)
 {
 	struct examiner *examiner = calloc(1, sizeof(*examiner));
 
-	if (examiner)
-		examiner->fd = socket_fd;
+	if (!examiner)
+		return NULL;
+	examiner->fd = socket_fd;
+	examiner->wait_ms = EXAMINER_WAIT_MS;
 	return examiner;
 }
 
@@ -50,6 +53,11 @@ void examiner_free(struct examiner *examiner)
 		return;
 	close(examiner->fd);
 	free(examiner);
+}
+
+void examiner_set_wait(struct examiner *examiner, uint64_t ms)
+{
+	examiner->wait_ms = ms;
 }
 
 int examiner_fd(const struct examiner *examiner)
@@ -119,7 +127,7 @@ int examiner_read(struct examiner *examiner, struct examiner_answer *out)
 	if (fd >= 0)
 		close(fd); /* never sent by an honest one */
 	if (got == -EAGAIN) {
-		if (!oldest || now_ms() - examiner->waiting_ms < EXAMINER_WAIT_MS)
+		if (!oldest || now_ms() - examiner->waiting_ms < examiner->wait_ms)
 			return 0;
 		examiner->dead = -ETIMEDOUT;
 		return answer_for_dead(examiner, out);

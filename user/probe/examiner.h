@@ -24,6 +24,8 @@ struct examiner; /* the agent's side */
 /* `socket_fd` becomes the examiner's (closed by examiner_free). Never blocks. */
 struct examiner *examiner_new(int socket_fd);
 void examiner_free(struct examiner *examiner);
+/* How long a question may take by the clock before it is given up, instead of 20 s. */
+void examiner_set_wait(struct examiner *examiner, uint64_t ms);
 int examiner_fd(const struct examiner *examiner);
 
 /*
