@@ -19,10 +19,10 @@
 #endif
 
 enum event_limit {
-	EV_COMM = 16,	    /* TASK_COMM_LEN */
-	EV_SQL_MAX = 1024,  /* bytes of statement text in a flow record */
-	EV_SQL_LAST = 512,  /* bytes of the last statement kept per thread, for its crash record */
-	EV_MESSAGE = 192,   /* VM error format, libpq reason */
+	EV_COMM = 16,      /* TASK_COMM_LEN */
+	EV_SQL_MAX = 1024, /* bytes of statement text in a flow record */
+	EV_SQL_LAST = 512, /* bytes of the last statement kept per thread, for its crash record */
+	EV_MESSAGE = 192,  /* VM error format, libpq reason */
 	EV_PAGE = 4096,
 	EV_STACK_SMALL = 16 * 1024, /* a capture reserves the smallest of these that holds the stack */
 	EV_STACK_MEDIUM = 48 * 1024,
@@ -47,14 +47,15 @@ enum event_type {
 	EV_FAULT, /* struct ev_fault */
 	/* FLOW, or LIFE for an end with an availability error */
 	EV_QUERY_START, /* struct ev_query_start */
-	EV_QUERY_END,	/* struct ev_query_end */
+	EV_QUERY_END,   /* struct ev_query_end */
 	/* USER: made by the agent */
 	EV_BEGIN = 64, /* struct ev_begin: first record of every run and recording */
 	EV_TICK,       /* struct ev_head alone: time passes (once a second) */
 	EV_INFO,       /* struct ev_info: who a process is, from /proc and the configuration */
 	EV_SAMPLE,     /* struct ev_sample: memory of a process */
-	EV_LOCATION,   /* struct ev_location: which module a fault's program counter is in; precedes its EV_FAULT */
-	EV_GAP,	       /* struct ev_gap: records were lost */
+	EV_LOCATION,   /* struct ev_location: which module a fault's program counter is in; precedes its
+			  EV_FAULT */
+	EV_GAP,        /* struct ev_gap: records were lost */
 	EV_TYPE_END,
 };
 
@@ -115,7 +116,7 @@ enum fatal_kind { FATAL_BUG = 1, FATAL_FATAL, FATAL_MEMERROR, FATAL_ASSERT };
 struct ev_fatal {
 	struct ev_head head;
 	__u32 kind;
-	__u32 line;		  /* FATAL_ASSERT: source line */
+	__u32 line;               /* FATAL_ASSERT: source line */
 	char message[EV_MESSAGE]; /* rb_bug/rb_fatal: the format string, unexpanded; assert: the expression */
 };
 
@@ -126,18 +127,43 @@ struct ev_confirm {
 
 /* Registers of x86-64 in the order of the kernel's user_regs_struct (NT_PRSTATUS). */
 enum reg_x86_64 {
-	REG_R15_, REG_R14_, REG_R13_, REG_R12_, REG_BP_, REG_BX_, REG_R11_, REG_R10_, REG_R9_, REG_R8_,
-	REG_AX_, REG_CX_, REG_DX_, REG_SI_, REG_DI_, REG_ORIG_AX_, REG_IP_, REG_CS_, REG_FLAGS_, REG_SP_,
-	REG_SS_, REG_FS_BASE_, REG_GS_BASE_, REG_DS_, REG_ES_, REG_FS_, REG_GS_, REG_COUNT,
+	REG_R15_,
+	REG_R14_,
+	REG_R13_,
+	REG_R12_,
+	REG_BP_,
+	REG_BX_,
+	REG_R11_,
+	REG_R10_,
+	REG_R9_,
+	REG_R8_,
+	REG_AX_,
+	REG_CX_,
+	REG_DX_,
+	REG_SI_,
+	REG_DI_,
+	REG_ORIG_AX_,
+	REG_IP_,
+	REG_CS_,
+	REG_FLAGS_,
+	REG_SP_,
+	REG_SS_,
+	REG_FS_BASE_,
+	REG_GS_BASE_,
+	REG_DS_,
+	REG_ES_,
+	REG_FS_,
+	REG_GS_,
+	REG_COUNT,
 };
 
 enum fault_bit {
 	FAULT_DEFAULT_ACTION = 1 << 0, /* SIG_DFL: this kills */
 	FAULT_ON_ALTSTACK = 1 << 1,    /* sp was on the alternate signal stack: raised inside a handler */
-	FAULT_SMALL = 1 << 2,	       /* over the capture budget: no stack, see `suppressed` */
-	FAULT_SELF = 1 << 3,	       /* sent by the process itself (abort, raise) */
+	FAULT_SMALL = 1 << 2,          /* over the capture budget: no stack, see `suppressed` */
+	FAULT_SELF = 1 << 3,           /* sent by the process itself (abort, raise) */
 	FAULT_STRIPPED = 1 << 4,       /* the recorder left the stack out */
-	FAULT_CLIPPED = 1 << 5,	       /* the stack goes on beyond the limit: outer frames may be missing */
+	FAULT_CLIPPED = 1 << 5,        /* the stack goes on beyond the limit: outer frames may be missing */
 };
 
 /*
@@ -154,16 +180,16 @@ struct ev_fault {
 	__u64 address; /* si_addr; 0 where the code has none */
 	__u32 sender_tgid;
 	__u32 sender_uid; /* for code <= 0 */
-	__u64 handler;	  /* sa_handler as the kernel has it: 0 SIG_DFL, 1 SIG_IGN */
+	__u64 handler;    /* sa_handler as the kernel has it: 0 SIG_DFL, 1 SIG_IGN */
 	__u64 trap_nr;
 	__u64 error_code;
 	__u64 cr2;
 	__u64 regs[REG_COUNT];
 	__u64 arg_start;
-	__u32 flags; /* enum fault_bit */
-	__u32 suppressed; /* faults of this process that got no record at all since its last one */
+	__u32 flags;        /* enum fault_bit */
+	__u32 suppressed;   /* faults of this process that got no record at all since its last one */
 	char comm[EV_COMM]; /* of the thread */
-	__u64 conn; /* PGconn of the thread's last statement, 0: none */
+	__u64 conn;         /* PGconn of the thread's last statement, 0: none */
 	__u64 sql_start_ns;
 	__u64 sql_end_ns; /* 0: still in flight */
 	__u32 sql_len;
@@ -182,15 +208,26 @@ enum conn_what {
 
 /* Why a connection failed or broke; decode derives it from the message and keeps the class alone. */
 enum conn_reason {
-	REASON_NONE, REASON_REFUSED, REASON_TIMEOUT, REASON_NO_HOST, REASON_NO_SOCKET, REASON_AUTH,
-	REASON_NO_DATABASE, REASON_TOO_MANY, REASON_STARTING, REASON_SHUTDOWN, REASON_CLOSED, REASON_TLS,
-	REASON_OTHER, REASON_COUNT,
+	REASON_NONE,
+	REASON_REFUSED,
+	REASON_TIMEOUT,
+	REASON_NO_HOST,
+	REASON_NO_SOCKET,
+	REASON_AUTH,
+	REASON_NO_DATABASE,
+	REASON_TOO_MANY,
+	REASON_STARTING,
+	REASON_SHUTDOWN,
+	REASON_CLOSED,
+	REASON_TLS,
+	REASON_OTHER,
+	REASON_COUNT,
 };
 
 struct ev_conn {
 	struct ev_head head;
-	__u64 conn; /* PGconn address: one identity together with the process and a generation */
-	__u32 what; /* enum conn_what */
+	__u64 conn;   /* PGconn address: one identity together with the process and a generation */
+	__u32 what;   /* enum conn_what */
 	__u32 reason; /* enum conn_reason, filled by decode */
 	__s32 socket; /* file descriptor, -1: none */
 	__u32 reserved;
@@ -207,24 +244,24 @@ struct ev_query_start {
 	__u64 conn;
 	__u32 kind;
 	__u32 text_len; /* bytes in text; EV_SQL_MAX means it may be cut */
-	char text[];	/* SQL, for QUERY_PREPARED the statement's name; decode normalises SQL */
+	char text[];    /* SQL, for QUERY_PREPARED the statement's name; decode normalises SQL */
 };
 
 struct ev_query_end {
 	struct ev_head head;
 	__u64 conn;
-	__u64 begin_ns; /* time_ns of its start */
-	__u32 status;	/* ExecStatusType */
+	__u64 begin_ns;   /* time_ns of its start */
+	__u32 status;     /* ExecStatusType */
 	char sqlstate[8]; /* "" when there is none */
 	__u32 reserved;
 };
 
 struct ev_begin {
 	struct ev_head head;
-	__u32 format;	    /* EV_FORMAT */
+	__u32 format; /* EV_FORMAT */
 	__u32 cpus;
-	__u64 wall_ns;	    /* CLOCK_REALTIME minus CLOCK_BOOTTIME at that moment */
-	__u64 seed;	    /* of every random choice that follows */
+	__u64 wall_ns;         /* CLOCK_REALTIME minus CLOCK_BOOTTIME at that moment */
+	__u64 seed;            /* of every random choice that follows */
 	__u8 rules_digest[32]; /* SHA-256 of the rules in force */
 	char version[24];
 	char host[64];
@@ -240,11 +277,11 @@ struct ev_info {
 	__u32 parent_tgid;
 	char app[64];
 	char comm[EV_COMM];
-	char server[16];   /* "puma", "iodine", "unicorn", "pitchfork", "" */
-	char ruby[16];	   /* "3.1.7", "" when not known */
+	char server[16]; /* "puma", "iodine", "unicorn", "pitchfork", "" */
+	char ruby[16];   /* "3.1.7", "" when not known */
 	char cgroup[160];
 	char exe[160];
-	char title[128];   /* first argument words, arguments that may hold secrets left out */
+	char title[128]; /* first argument words, arguments that may hold secrets left out */
 };
 
 struct ev_sample {
@@ -260,28 +297,29 @@ struct ev_sample {
 enum maps_source { MAPS_NONE, MAPS_RECORDS, MAPS_PROC, MAPS_INHERITED };
 
 struct ev_location {
-	struct ev_head head;	/* identity of the faulting process */
+	struct ev_head head; /* identity of the faulting process */
 	__u64 fault_time_ns;
-	__u64 offset;		/* in the file */
+	__u64 offset; /* in the file */
 	__u64 map_start;
-	__u32 source;		/* enum maps_source */
+	__u32 source; /* enum maps_source */
 	__u8 build_id_len;
 	__u8 pad[3];
 	__u8 build_id[20];
 	__u32 inode_low;
-	char module[256];	/* path as the process sees it; "" when the address is in no mapping */
-	__u32 what;		/* enum location_what */
-	__u32 protection;	/* of the mapping that holds the fault address: PROT_* bits, 0 when unknown or none */
+	char module[256]; /* path as the process sees it; "" when the address is in no mapping */
+	__u32 what;       /* enum location_what */
+	__u32 protection; /* of the mapping that holds the fault address: PROT_* bits, 0 when unknown or none
+			   */
 };
 
 enum location_what { LOCATION_NONE, LOCATION_FILE, LOCATION_ANON, LOCATION_VDSO, LOCATION_STACK };
 
 struct ev_gap {
 	struct ev_head head;
-	__u64 lost;	/* records */
-	__u64 from_ns;	/* the loss lies between these two */
+	__u64 lost;    /* records */
+	__u64 from_ns; /* the loss lies between these two */
 	__u64 to_ns;
-	__u32 of_lane;	/* enum lane; LANE_COUNT: nobody watched (the agent was not running) */
+	__u32 of_lane; /* enum lane; LANE_COUNT: nobody watched (the agent was not running) */
 	__u32 reserved;
 };
 

@@ -9,8 +9,8 @@
 #include "event.h"
 
 enum shared_limit {
-	MARK_LIBS = 4,	     /* libraries a process may be probed through: one libruby and three libpq */
-	GROUPS_MAX = 256,    /* distinct probed files (build-ids), index of the layouts array */
+	MARK_LIBS = 4,    /* libraries a process may be probed through: one libruby and three libpq */
+	GROUPS_MAX = 256, /* distinct probed files (build-ids), index of the layouts array */
 };
 
 /*
@@ -28,15 +28,15 @@ struct mark_lib {
 struct mark {
 	__u64 start_ns; /* of the process; 0 means not watched (storage left over from an exec) */
 	__u64 user_faults;
-	__u64 hits; /* probe hits, for the overhead account */
-	__u64 window_ns; /* start of the running second of the capture budget */
-	__u32 captures;	 /* full captures in it */
-	__u32 suppressed; /* faults since the last record */
+	__u64 hits;        /* probe hits, for the overhead account */
+	__u64 window_ns;   /* start of the running second of the capture budget */
+	__u32 captures;    /* full captures in it */
+	__u32 suppressed;  /* faults since the last record */
 	__u32 kill_sender; /* who sent the last signal that can kill */
-	__u32 small;	   /* small fault records in the running second */
+	__u32 small;       /* small fault records in the running second */
 	__u32 kill_signal; /* which signal that was */
 	__u32 kill_uid;
-	__u32 notes;	   /* other LIFE records in the running second that the process itself can cause */
+	__u32 notes; /* other LIFE records in the running second that the process itself can cause */
 	__u32 reserved;
 	struct mark_lib libs[MARK_LIBS];
 };
@@ -46,18 +46,18 @@ struct mark {
  * where one could not be read: then the field is left empty, never guessed.
  */
 struct libpq_layout {
-	__u32 result_status;   /* PGresult */
-	__u32 result_errors;   /* PGresult: head of the error field list {next 0, code 8, text 9} */
-	__u32 conn_status;     /* PGconn */
+	__u32 result_status; /* PGresult */
+	__u32 result_errors; /* PGresult: head of the error field list {next 0, code 8, text 9} */
+	__u32 conn_status;   /* PGconn */
 	__u32 conn_socket;
-	__u32 conn_database;   /* char * */
-	__u32 conn_message;    /* char * (data of the PQExpBuffer) */
-	__u32 conn_hosts;      /* pg_conn_host * */
-	__u32 conn_which;      /* int: index into hosts */
-	__u32 host_stride;     /* sizeof(pg_conn_host) */
-	__u32 host_name;       /* char * in pg_conn_host */
-	__u32 host_address;    /* char * in pg_conn_host */
-	__u32 host_port;       /* char * in pg_conn_host */
+	__u32 conn_database; /* char * */
+	__u32 conn_message;  /* char * (data of the PQExpBuffer) */
+	__u32 conn_hosts;    /* pg_conn_host * */
+	__u32 conn_which;    /* int: index into hosts */
+	__u32 host_stride;   /* sizeof(pg_conn_host) */
+	__u32 host_name;     /* char * in pg_conn_host */
+	__u32 host_address;  /* char * in pg_conn_host */
+	__u32 host_port;     /* char * in pg_conn_host */
 };
 
 #define LAYOUT_UNKNOWN 0xffffffffu
@@ -65,12 +65,20 @@ struct libpq_layout {
 /* What a uprobe site is for: the program that is attached there. */
 enum site {
 	SITE_RUBY_START, /* ruby_sysinit, else ruby_setup */
-	SITE_RUBY_BUG, SITE_RUBY_FATAL, SITE_RUBY_MEMERROR, SITE_RUBY_ASSERT,
+	SITE_RUBY_BUG,
+	SITE_RUBY_FATAL,
+	SITE_RUBY_MEMERROR,
+	SITE_RUBY_ASSERT,
 	SITE_RUBY_CONFIRM, /* rb_source_location_cstr */
-	SITE_PQ_SEND_QUERY, SITE_PQ_SEND_PARAMS, SITE_PQ_SEND_PREPARE, SITE_PQ_SEND_PREPARED,
+	SITE_PQ_SEND_QUERY,
+	SITE_PQ_SEND_PARAMS,
+	SITE_PQ_SEND_PREPARE,
+	SITE_PQ_SEND_PREPARED,
 	SITE_PQ_RESULT_STATUS,
-	SITE_PQ_CONNECT_POLL, SITE_PQ_CONNECT_POLL_RETURN, /* the second: every ret instruction */
-	SITE_PQ_FINISH, SITE_PQ_ERROR_MESSAGE,
+	SITE_PQ_CONNECT_POLL,
+	SITE_PQ_CONNECT_POLL_RETURN, /* the second: every ret instruction */
+	SITE_PQ_FINISH,
+	SITE_PQ_ERROR_MESSAGE,
 	SITE_COUNT,
 };
 
@@ -78,10 +86,10 @@ enum site {
 struct counters {
 	__u64 records[LANE_COUNT];
 	__u64 dropped[LANE_COUNT]; /* the ring had no room */
-	__u64 suppressed;	   /* faults over the capture budget */
-	__u64 ignored;		   /* hits of a file's second attachment */
-	__u64 hits[SITE_COUNT];	   /* hits in watched processes */
-	__u64 unreadable;	   /* user memory that a probe wanted and could not read */
+	__u64 suppressed;          /* faults over the capture budget */
+	__u64 ignored;             /* hits of a file's second attachment */
+	__u64 hits[SITE_COUNT];    /* hits in watched processes */
+	__u64 unreadable;          /* user memory that a probe wanted and could not read */
 };
 
 _Static_assert(sizeof(struct mark) == 80, "mark");

@@ -172,6 +172,7 @@ static inline void watch_close(struct watch *watch)
 	size_t i;
 
 	probe_close(watch->probe);
+	watch->probe = NULL;
 	for (i = 0; i < watch->count; i++)
 		free((void *)watch->kept[i]);
 	watch->count = 0;

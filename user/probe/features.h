@@ -11,29 +11,29 @@
 #include <stddef.h>
 
 enum feature {
-	FEATURE_BTF,		/* /sys/kernel/btf/vmlinux */
-	FEATURE_HOST_PID_NS,	/* the agent is in the initial pid namespace */
+	FEATURE_BTF,         /* /sys/kernel/btf/vmlinux */
+	FEATURE_HOST_PID_NS, /* the agent is in the initial pid namespace */
 	FEATURE_RING_BUFFER,
 	FEATURE_TASK_STORAGE,
 	FEATURE_TP_SIGNAL_DELIVER,
 	FEATURE_TP_SIGNAL_GENERATE,
-	FEATURE_TP_PROCESS,	/* sched_process_fork, exec, exit */
+	FEATURE_TP_PROCESS, /* sched_process_fork, exec, exit */
 	FEATURE_TP_PAGE_FAULT,
 	FEATURE_TASK_ITERATOR,
 	FEATURE_UPROBE_MULTI,
 	FEATURE_PERF_UPROBE,
-	FEATURE_PERF_MMAP,	/* perf mmap2 records of the whole host */
+	FEATURE_PERF_MMAP, /* perf mmap2 records of the whole host */
 	FEATURE_PERF_BUILD_ID,
 	FEATURE_PIDFD,
 	FEATURE_COUNT,
 };
 
 struct feature_state {
-	const char *name;   /* "uprobe_multi" */
-	const char *gives;  /* what Lapidary does with it, in a few words */
-	bool needed;	    /* without it the agent does not start */
+	const char *name;  /* "uprobe_multi" */
+	const char *gives; /* what Lapidary does with it, in a few words */
+	bool needed;       /* without it the agent does not start */
 	bool present;
-	char detail[160];   /* why not, or how it was found */
+	char detail[160]; /* why not, or how it was found */
 };
 
 struct features {
