@@ -24,8 +24,8 @@ struct capture_key {
 };
 
 struct capture {
-	uint64_t time_ns;
-	bool told; /* it became a crash */
+	struct ev_fault fault; /* without its stack */
+	bool told;             /* it became a crash */
 	uint32_t stack_size;
 	uint8_t *stack;
 };
@@ -59,14 +59,14 @@ static void keep_capture(struct agent *agent, const struct ev_fault *fault)
 	struct capture_key key = key_of(&fault->head);
 	struct capture *capture = table_get(agent->captures, &key);
 
-	if (capture && (fault->flags & FAULT_ON_ALTSTACK))
+	if (capture && fault_follows(&capture->fault, fault))
 		return;
 	if (capture)
 		table_delete(agent->captures, &key);
 	capture = table_put(agent->captures, &key, NULL);
 	if (!capture)
 		return;
-	capture->time_ns = fault->head.time_ns;
+	memcpy(&capture->fault, fault, sizeof(*fault)); /* the flexible stack stays behind */
 	capture->stack = fault->stack_len ? malloc(fault->stack_len) : NULL;
 	if (capture->stack) {
 		memcpy(capture->stack, fault->stack, fault->stack_len);
@@ -125,7 +125,7 @@ static const struct capture *capture_of(struct agent *agent, const struct crash 
 	struct capture_key key = key_of(&crash->fault.head);
 	struct capture *capture = crash->has_fault ? table_get(agent->captures, &key) : NULL;
 
-	if (!capture || capture->time_ns != crash->fault.head.time_ns)
+	if (!capture || capture->fault.head.time_ns != crash->fault.head.time_ns)
 		return NULL;
 	capture->told = true;
 	return capture;
@@ -204,9 +204,9 @@ static void find_oldest(void *context, const void *key, void *value)
 	const struct capture *capture = value;
 
 	(void)key;
-	if (!capture->told && capture->time_ns + UNSETTLED_NS > oldest->now_ns &&
-	    capture->time_ns < oldest->time_ns)
-		oldest->time_ns = capture->time_ns;
+	if (!capture->told && capture->fault.head.time_ns + UNSETTLED_NS > oldest->now_ns &&
+	    capture->fault.head.time_ns < oldest->time_ns)
+		oldest->time_ns = capture->fault.head.time_ns;
 }
 
 uint64_t crash_settled_ns(const struct agent *agent)

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { HANDLER_STACK = 256 * 1024 }; /* Ruby's report takes tens of KiB */
+
 bool fault_signal(int signal)
 {
 	return signal == SIGSEGV || signal == SIGBUS || signal == SIGILL || signal == SIGFPE ||
@@ -23,6 +25,27 @@ static bool is_echo(const struct ev_fault *fault)
 {
 	return (fault->flags & FAULT_ON_ALTSTACK) ||
 	       (fault->signal != SIGABRT && (fault->flags & FAULT_SELF));
+}
+
+/* The kernel could not run the handler, because the stack that it would have used is full: it kills. */
+static bool is_forced(const struct ev_fault *first, const struct ev_fault *ev)
+{
+	return ev->signal == SIGSEGV && ev->code == SI_KERNEL && (ev->flags & FAULT_DEFAULT_ACTION) &&
+	       ev->regs[REG_IP_] == first->regs[REG_IP_] && ev->regs[REG_SP_] == first->regs[REG_SP_];
+}
+
+/* Ruby's handlers of SIGILL and SIGFPE have no stack of their own: their abort comes from below the fault. */
+static bool is_handlers_abort(const struct ev_fault *first, const struct ev_fault *ev)
+{
+	return (first->signal == SIGILL || first->signal == SIGFPE) && first->code > 0 &&
+	       first->handler > 1 && ev->signal == SIGABRT && (ev->flags & FAULT_SELF) &&
+	       ev->regs[REG_SP_] < first->regs[REG_SP_] &&
+	       first->regs[REG_SP_] - ev->regs[REG_SP_] < HANDLER_STACK;
+}
+
+bool fault_follows(const struct ev_fault *first, const struct ev_fault *ev)
+{
+	return is_echo(ev) || is_forced(first, ev) || is_handlers_abort(first, ev);
 }
 
 static uint64_t last_ns(const struct pending *pending)
@@ -86,11 +109,12 @@ static void note(struct model *model, struct process_state *process, const struc
 	uint64_t first = pending->fault.head.time_ns;
 	if (same && ev->head.time_ns < first) { /* from the slower lane */
 		struct ev_fault later = pending->fault;
-		if (!is_echo(&later) || is_echo(ev) || first - ev->head.time_ns > ECHO_NS)
+		if (!fault_follows(ev, &later) || is_echo(ev) || first - ev->head.time_ns > ECHO_NS)
 			return;
 		set_fault(model, pending, ev);
 		set_echo(pending, &later);
-	} else if (same && is_echo(ev) && ev->head.time_ns - last_ns(pending) <= ECHO_NS) {
+	} else if (same && fault_follows(&pending->fault, ev) &&
+		   ev->head.time_ns - last_ns(pending) <= ECHO_NS) {
 		set_echo(pending, ev);
 	} else {
 		set_fault(model, pending, ev);

@@ -126,6 +126,12 @@ void model_free(struct model *model);
 /* Applies one record; fn is called for each notice, in order. */
 void model_apply(struct model *model, const struct ev_head *ev, notice_fn fn, void *context);
 
+/*
+ * True when `ev` only continues `first`, an earlier fault of the same thread: raised by its handler, or by the
+ * kernel that could not run the handler. The first one is the crash.
+ */
+bool fault_follows(const struct ev_fault *first, const struct ev_fault *ev);
+
 /* Wall clock of a CLOCK_BOOTTIME moment, from EV_BEGIN. */
 uint64_t model_wall_ns(const struct model *model, uint64_t time_ns);
 uint64_t model_now(const struct model *model); /* time_ns of the latest record */
