@@ -84,7 +84,8 @@ $(GEN)/features.linked.o: $(GEN)/features.bpf.o
 
 $(GEN)/%.skel.h: $(GEN)/%.linked.o
 	$(call say,SKEL,$@)
-	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf > $@
+	$(Q){ echo '/* NOLINTBEGIN: generated */' && $(BPFTOOL) gen skeleton $< name $*_bpf && \
+		echo '/* NOLINTEND */'; } > $@
 
 # whoever includes a skeleton needs it before its first dependency file exists
 $(filter $(OUT)/user/probe/%,$(OBJ)): | $(GEN)/lapidary.skel.h $(GEN)/features.skel.h

@@ -174,12 +174,13 @@ int probe_set_layout(struct probe *probe, uint16_t group, const struct libpq_lay
 int probe_counters(const struct probe *probe, struct counters *out)
 {
 	const size_t words = sizeof(*out) / sizeof(uint64_t);
-	uint64_t *sum = (uint64_t *)out, *each;
+	uint64_t *sum = (uint64_t *)out;
+	struct counters *each;
 	uint32_t key = 0;
 	int err = 0, cpu;
 	size_t i;
 
-	each = calloc(probe->cpus, sizeof(*out));
+	each = calloc(probe->cpus, sizeof(*each));
 	if (!each)
 		return -ENOMEM;
 	if (bpf_map_lookup_elem(bpf_map__fd(probe->skeleton->maps.counters), &key, each)) {
@@ -189,7 +190,7 @@ int probe_counters(const struct probe *probe, struct counters *out)
 	memset(out, 0, sizeof(*out));
 	for (cpu = 0; cpu < probe->cpus; cpu++)
 		for (i = 0; i < words; i++)
-			sum[i] += each[cpu * words + i];
+			sum[i] += ((const uint64_t *)&each[cpu])[i];
 out:
 	free(each);
 	return err;
