@@ -52,9 +52,10 @@ static void print_document(const char *event, cJSON *document)
 {
 	cJSON *named = cJSON_CreateObject();
 	cJSON_AddStringToObject(named, "event", event);
-	while (document->child)
-		cJSON_AddItemToObject(named, document->child->string,
-				      cJSON_DetachItemViaPointer(document, document->child));
+	while (document->child) {
+		cJSON *item = cJSON_DetachItemViaPointer(document, document->child);
+		cJSON_AddItemToObject(named, item->string, item);
+	}
 	char *text = cJSON_PrintUnformatted(named);
 	if (text)
 		puts(text);
@@ -90,10 +91,18 @@ static cJSON *crash_json(const struct replay *replay, const struct crash *crash,
 	json_add_time(out, "start_time", model_wall_ns(model, crash->process.start_ns));
 	cJSON_AddStringToObject(out, "comm", crash->comm);
 	json_add_text(out, "signal", signal);
-	cJSON_AddNumberToObject(out, "code", crash->has_fault ? crash->fault.code : 0);
-	json_add_hex(out, "fault_address", crash->fault.address);
+	if (crash->has_fault) {
+		cJSON_AddNumberToObject(out, "code", crash->fault.code);
+		json_add_hex(out, "fault_address", crash->fault.address);
+	} else {
+		cJSON_AddNullToObject(out, "code");
+		cJSON_AddNullToObject(out, "fault_address");
+	}
 	json_add_text(out, "module", crash->location.module);
-	json_add_hex(out, "offset", crash->location.offset);
+	if (crash->location.what == LOCATION_NONE)
+		cJSON_AddNullToObject(out, "offset");
+	else
+		json_add_hex(out, "offset", crash->location.offset);
 	json_add_text(out, "sql", crash->sql);
 	cJSON_AddBoolToObject(out, "sql_in_flight", crash->sql_in_flight);
 	json_add_text(out, "target", crash->target);
