@@ -56,7 +56,7 @@ static void test_one_crash(void **state)
 	assert_string_equal(w.actions, "alert ");
 	assert_string_equal(w.decision.incident, w.incident.id);
 	assert_string_equal(w.decision.reason,
-			    "worker 1234 of shop died of SIGSEGV in crashy.so+0x1139, confirmed by death");
+			    "worker 1234 of shop died of SIGSEGV in crashy.so+0x1139 (confirmed by: death)");
 }
 
 static void test_like_crashes_are_one_incident(void **state)
@@ -69,7 +69,7 @@ static void test_like_crashes_are_one_incident(void **state)
 	assert_int_equal(w.incident.count, 2);
 	assert_int_equal(w.decisions, 1);
 	assert_string_equal(w.incident.title,
-			    "shop: 2 times SIGSEGV in crashy.so+0x1139, worker 201 the last");
+			    "shop: 2 times SIGSEGV in crashy.so+0x1139; the last was worker 201");
 	history_location(h, 202, 20000, "/usr/lib/crashy.so", 0x2000);
 	history_fault(h, 202, SIGSEGV, FAULT_DEFAULT_ACTION, 20000);
 	history_exit(h, 202, SIGSEGV, 0, 20001);

@@ -134,6 +134,26 @@ static void get_place(const struct notice *notice, char *out)
 		put(out, notice->crash->has_fault ? "an unmapped place" : "an unknown place");
 }
 
+/* How a title puts it: "SIGSEGV in crashy.so+0x1139". */
+static void get_death(const struct notice *notice, char *out)
+{
+	size_t used;
+	get_signal(notice, out);
+	used = strlen(out);
+	if (notice->crash->oom)
+		text_add(out, FIELD_SIZE, &used, ", out of memory");
+	else if (!notice->crash->has_fault)
+		text_add(out, FIELD_SIZE, &used, ", the record of its fault was lost");
+	else if (notice->crash->location.what == LOCATION_NONE)
+		text_add(out, FIELD_SIZE, &used, " at 0x%llx, in no known module",
+			 (unsigned long long)notice->crash->fault.regs[REG_IP_]);
+	else {
+		char place[FIELD_SIZE];
+		get_place(notice, place);
+		text_add(out, FIELD_SIZE, &used, " in %s", place);
+	}
+}
+
 static void get_gem(const struct notice *notice, char *out)
 {
 	struct gem_path gem;
@@ -222,6 +242,7 @@ static const struct field fields[] = {
 	{"module_path", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_module_path},
 	{"offset", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_offset},
 	{"place", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_place},
+	{"death", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_death},
 	{"gem", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_gem},
 	{"gem_version", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_gem_version},
 	{"confirmed_by", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_confirmed_by},
