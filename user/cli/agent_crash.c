@@ -74,14 +74,14 @@ static void keep_capture(struct agent *agent, const struct ev_fault *fault)
 	}
 }
 
-/* The build-id of the module that an address lies in, as the examiner read it from the file. */
+/* The build-id of the module that an address lies in, as the examiner read it; for maps that have none. */
 static void add_build_id(struct agent *agent, struct ev_location *location, uint32_t tgid, uint64_t start_ns,
 			 uint64_t address)
 {
 	size_t count;
 	const struct maps_region *regions = maps_regions(agent->maps, tgid, start_ns, &count);
 
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count && location->build_id_len == 0; i++)
 		if (address >= regions[i].start && address < regions[i].end)
 			location->build_id_len =
 				targets_build_id(agent->targets, &regions[i], location->build_id);
@@ -168,7 +168,7 @@ void crash_confirmed(struct agent *agent, const struct notice *notice)
 	if (crash.has_fault && crash.location.what == LOCATION_NONE)
 		maps_locate(agent->maps, crash.process.tgid, crash.process.start_ns,
 			    crash.fault.regs[REG_IP_], &crash.location);
-	if (crash.has_fault && crash.location.build_id_len == 0)
+	if (crash.has_fault)
 		add_build_id(agent, &crash.location, crash.process.tgid, crash.process.start_ns,
 			     crash.fault.regs[REG_IP_]);
 	flight = model_flight(pipeline_model(agent->pipeline), crash.process.tgid, crash.process.start_ns,
