@@ -18,7 +18,7 @@
 #include "user/probe/message.h"
 #include "user/probe/spawner_wire.h"
 
-enum { LINGER_MS = 1000, PACE_MS = 100 };
+enum { LINGER_MS = 1000, PACE_MS = 100, FAREWELL_MS = 1000 };
 
 struct nursery {
 	int work_fd, control_fd;
@@ -27,15 +27,15 @@ struct nursery {
 	int lingering; /* killed and not dead yet */
 };
 
-void spawner_child_start(const char *name, int parent)
+void spawner_child_start(const char *name, int parent, int death_signal)
 {
-	static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2};
+	static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2, SIGALRM};
 	sigset_t none;
 	int null;
 
 	prctl(PR_SET_NAME, name);
 	/* before the check: a parent that dies in between is noticed by one or the other */
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
+	if (prctl(PR_SET_PDEATHSIG, death_signal) != 0 || getppid() != parent)
 		_exit(0);
 	/* A terminal or a service manager signals the whole group; these end when the agent does, not before.
 	 */
@@ -84,7 +84,7 @@ static int start_child(struct nursery *nursery)
 	if (nursery->child < 0)
 		return -errno;
 	if (nursery->child == 0) {
-		spawner_child_start("lapidary-spawn", parent);
+		spawner_child_start("lapidary-spawn", parent, SIGKILL);
 		spawner_close_others(nursery->work_fd, -1);
 		spawner_main(nursery->work_fd);
 	}
@@ -128,19 +128,48 @@ static void reap(struct nursery *nursery)
 	}
 }
 
+/*
+ * The agent is gone, and the spawner reads the same from its socket: it reaps its examiner and ends. Killing
+ * it at once would leave that to whoever is process 1, which in a container may be nobody who cares.
+ */
+static void end_child(struct nursery *nursery)
+{
+	struct pollfd ended = {.fd = nursery->child_fd, .events = POLLIN};
+
+	if (nursery->child == 0)
+		return;
+	if (poll(&ended, 1, FAREWELL_MS) != 1) {
+		kill(nursery->child, SIGKILL);
+		poll(&ended, 1, FAREWELL_MS);
+	}
+	waitpid(nursery->child, NULL, WNOHANG);
+}
+
+/* Its use is to interrupt poll(). */
+static void on_parent_death(int signal_number)
+{
+	(void)signal_number;
+}
+
 void nursery_main(int work_fd, int control_fd)
 {
 	struct nursery nursery = {.work_fd = work_fd, .control_fd = control_fd};
+	struct sigaction action = {.sa_handler = on_parent_death};
+	pid_t agent = getppid();
 
+	sigaction(SIGALRM, &action, NULL);
 	if (confine_spawner() != 0 || start_child(&nursery) != 0)
 		_exit(1);
-	for (;;) {
+	while (getppid() == agent) {
 		struct pollfd polls[2] = {{.fd = control_fd, .events = POLLIN},
 					  {.fd = nursery.child_fd, .events = POLLIN}};
 		bool replace = false;
 
-		if (poll(polls, 2, nursery.lingering ? LINGER_MS : -1) < 0 && errno != EINTR)
-			break;
+		if (poll(polls, 2, nursery.lingering ? LINGER_MS : -1) < 0) {
+			if (errno != EINTR)
+				break;
+			continue;
+		}
 		if (polls[0].revents) {
 			char word;
 			int fd, got = message_receive(control_fd, &word, sizeof(word), &fd, MSG_DONTWAIT);
@@ -155,5 +184,6 @@ void nursery_main(int work_fd, int control_fd)
 			break;
 		reap(&nursery);
 	}
+	end_child(&nursery);
 	_exit(0);
 }

@@ -5,17 +5,21 @@
  * next spawner finds them.
  */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "user/probe/message.h"
 #include "user/probe/pending.h"
 #include "user/probe/spawner.h"
 #include "user/probe/spawner_wire.h"
+
+enum { STOP_MS = 3000 };
 
 struct spawner {
 	int work_fd, control_fd;
@@ -46,7 +50,7 @@ int spawner_start(struct spawner **out)
 		goto out;
 	}
 	if (spawner->nursery == 0) {
-		spawner_child_start("lapidary-nurse", parent);
+		spawner_child_start("lapidary-nurse", parent, SIGALRM);
 		spawner_close_others(work[1], control[1]);
 		nursery_main(work[1], control[1]);
 	}
@@ -67,16 +71,29 @@ out:
 	return err;
 }
 
-/* The kernel takes the others with it: each asked to be killed when its parent dies. */
+/*
+ * The end of its sockets tells the nursery to reap its family and go, which takes a millisecond. If it does
+ * not, the kernel takes the others with it: each asked to be killed when its parent dies.
+ */
+static void end_nursery(pid_t nursery)
+{
+	struct pollfd ended = {.fd = syscall(SYS_pidfd_open, nursery, 0), .events = POLLIN};
+
+	if (ended.fd < 0 || poll(&ended, 1, STOP_MS) != 1)
+		kill(nursery, SIGKILL);
+	while (waitpid(nursery, NULL, 0) < 0 && errno == EINTR)
+		;
+	if (ended.fd >= 0)
+		close(ended.fd);
+}
+
 void spawner_stop(struct spawner *spawner)
 {
 	if (!spawner)
 		return;
 	close(spawner->work_fd);
 	close(spawner->control_fd);
-	kill(spawner->nursery, SIGKILL);
-	while (waitpid(spawner->nursery, NULL, 0) < 0 && errno == EINTR)
-		;
+	end_nursery(spawner->nursery);
 	free(spawner);
 }
 

@@ -54,7 +54,7 @@ static int start_examiner(struct examiner_child *child, uint32_t uid)
 		return err;
 	}
 	if (child->pid == 0) {
-		spawner_child_start("lapidary-exam", parent);
+		spawner_child_start("lapidary-exam", parent, SIGKILL);
 		spawner_close_others(pair[1], -1);
 		examiner_main(pair[1], uid);
 	}
@@ -118,10 +118,11 @@ void spawner_main(int work_fd)
 		got = message_receive(work_fd, &request, sizeof(request), &file_fd, MSG_DONTWAIT);
 		if (got == -EAGAIN)
 			continue;
-		if (got == 0)
+		if (got == 0 ||
+		    (got == 1 && answer(work_fd, &request, carry_out(&request, file_fd, &examiner)) != 0)) {
+			end_examiner(&examiner);
 			_exit(0);
-		if (got == 1 && answer(work_fd, &request, carry_out(&request, file_fd, &examiner)) != 0)
-			_exit(0);
+		}
 		if (file_fd >= 0)
 			close(file_fd);
 	}

@@ -16,12 +16,15 @@ enum {
 	SPAWNER_REPLACE = 'R',
 };
 
-/* Run in the children; do not return. */
+/* Run in the children; do not return. The nursery ends in order at SIGALRM, its death signal. */
 void nursery_main(int work_fd, int control_fd) __attribute__((noreturn));
 void spawner_main(int work_fd) __attribute__((noreturn));
 
-/* Dies with `parent`, which it checks: it may have gone before. Ignores what a terminal sends. */
-void spawner_child_start(const char *name, int parent);
+/*
+ * Gets `death_signal` when `parent` dies, which it checks: it may have gone before. Ignores what a terminal
+ * sends.
+ */
+void spawner_child_start(const char *name, int parent, int death_signal);
 /* Closes every descriptor from 3 on but these two (-1: only one). */
 void spawner_close_others(int keep, int also_keep);
 
