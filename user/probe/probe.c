@@ -3,7 +3,7 @@
  * Loading: sizes the maps, chooses the programs this kernel can have, loads, attaches what needs no file.
  *
  * libbpf says why a load failed through a print callback of the whole process; it is borrowed during the
- * load, its last warning becomes the reason, and it is given back.
+ * load, its first warning becomes the reason, and it is given back.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -16,21 +16,25 @@
 #include "lapidary.skel.h"
 #include "user/probe/probe_private.h"
 
-static char last_warning[160];
+static char first_warning[160];
 
-/* Keeps the first line of the last warning that is not a verifier's log. */
+/*
+ * Keeps the first line of the first warning: the later ones follow from it. That memory could not be
+ * locked is never the reason, kernels since 5.11 do not ask for it.
+ */
 static int warning_keep(enum libbpf_print_level level, const char *format, va_list args)
 {
-	char line[160];
+	static const char prefix[] = "libbpf: ";
+	char line[160], *text = line;
 
-	if (level != LIBBPF_WARN)
+	if (level != LIBBPF_WARN || first_warning[0])
 		return 0;
 	vsnprintf(line, sizeof(line), format, args);
 	line[strcspn(line, "\n")] = '\0';
-	if (!strstr(line, "BPF program load failed") &&
-	    strncmp(line, "libbpf: prog", strlen("libbpf: prog")) && last_warning[0])
-		return 0;
-	snprintf(last_warning, sizeof(last_warning), "%s", line);
+	if (!strncmp(line, prefix, strlen(prefix)))
+		text += strlen(prefix);
+	if (!strstr(text, "RLIMIT_MEMLOCK"))
+		snprintf(first_warning, sizeof(first_warning), "%s", text);
 	return 0;
 }
 
@@ -121,8 +125,8 @@ static void why_fill(char *why, size_t size, const char *step, int err)
 	const char *todo = err == -EPERM || err == -EACCES ? "run as root or with CAP_BPF and CAP_PERFMON"
 							   : "see `lapidary features`";
 
-	snprintf(why, size, "%s: %s%s%s; %s", step, strerror(-err), last_warning[0] ? ": " : "", last_warning,
-		 todo);
+	snprintf(why, size, "%s: %s%s%s; %s", step, strerror(-err), first_warning[0] ? ": " : "",
+		 first_warning, todo);
 }
 
 int probe_open(const struct probe_options *options, const struct features *features, struct probe **out,
@@ -138,7 +142,7 @@ int probe_open(const struct probe_options *options, const struct features *featu
 	probe->epoll = -1;
 	probe->list_link = -1;
 	probe->cpus = libbpf_num_possible_cpus();
-	last_warning[0] = '\0';
+	first_warning[0] = '\0';
 	before = libbpf_set_print(warning_keep);
 	err = probe_load(probe, options, features, &step);
 	libbpf_set_print(before);
