@@ -91,7 +91,6 @@ static const struct {
 
 static bool read_app(const cJSON *entry, size_t index, struct config_app *app, char *why, size_t why_size)
 {
-	const char *problem = "unknown key; allowed: name, uid, cgroup, command, capture, exclude, why";
 	const cJSON *value;
 
 	*app = (struct config_app){.uid = -1};
@@ -101,6 +100,8 @@ static bool read_app(const cJSON *entry, size_t index, struct config_app *app, c
 	}
 	cJSON_ArrayForEach(value, entry)
 	{
+		const char *problem =
+			"unknown key; allowed: name, uid, cgroup, command, capture, exclude, why";
 		size_t key = 0, keys = sizeof(app_keys) / sizeof(*app_keys);
 
 		while (key < keys && strcmp(app_keys[key].key, value->string))
