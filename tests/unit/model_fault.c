@@ -92,6 +92,39 @@ static void test_raise_again_is_one_crash(void **state)
 	assert_int_equal(w.crash.time_ns, 2000 * HISTORY_MS);
 }
 
+/* The handler's own stack is full: the kernel kills with the same registers. */
+static void test_handler_that_could_not_run(void **state)
+{
+	struct ev_fault first = history_fault_of(h, WORKER, SIGSEGV, 2000);
+	struct ev_fault forced = history_fault_of(h, WORKER, SIGSEGV, 2001);
+	(void)state;
+	first.regs[REG_IP_] = forced.regs[REG_IP_] = 0x1234;
+	first.regs[REG_SP_] = forced.regs[REG_SP_] = 0x7000;
+	forced.code = SI_KERNEL;
+	forced.flags |= FAULT_DEFAULT_ACTION;
+	watcher_emit(&w, &first.head);
+	watcher_emit(&w, &forced.head);
+	history_exit(h, WORKER, SIGSEGV, 0, 2002);
+	assert_int_equal(w.said[NOTICE_CRASH], 1);
+	assert_int_equal(w.crash.time_ns, 2000 * HISTORY_MS);
+	assert_int_equal(w.crash.fault.code, 1);
+}
+
+/* Ruby's handlers of SIGILL and SIGFPE run on the normal stack, below the fault. */
+static void test_abort_of_a_handler_without_a_stack(void **state)
+{
+	struct ev_fault first = history_fault_of(h, WORKER, SIGFPE, 2000);
+	struct ev_fault abort_ = history_fault_of(h, WORKER, SIGABRT, 2040);
+	(void)state;
+	first.regs[REG_SP_] = 0x70000;
+	abort_.regs[REG_SP_] = 0x68000;
+	watcher_emit(&w, &first.head);
+	watcher_emit(&w, &abort_.head);
+	history_exit(h, WORKER, SIGABRT, 0, 2041);
+	assert_int_equal(w.said[NOTICE_CRASH], 1);
+	assert_int_equal(w.crash.fault.signal, SIGFPE);
+}
+
 static void test_rescued_overflow_is_none(void **state)
 {
 	(void)state;
@@ -388,6 +421,8 @@ int main(void)
 		CASE(test_default_action_dies_at_once),
 		CASE(test_abort_after_fault_is_one_crash),
 		CASE(test_raise_again_is_one_crash),
+		CASE(test_handler_that_could_not_run),
+		CASE(test_abort_of_a_handler_without_a_stack),
 		CASE(test_rescued_overflow_is_none),
 		CASE(test_rescued_then_exit_code),
 		CASE(test_real_fault_replaces_a_rescued_one),

@@ -193,7 +193,7 @@ struct pending *fault_match(const struct process_state *process, int signal, uin
 	for (int i = 0; i < PENDING_MAX; i++) {
 		struct pending *pending = process->pending[i];
 		int rank = pending ? explains(pending, signal, time_ns) : 0;
-		if (rank > best_rank || (rank && rank == best_rank && last_ns(pending) > last_ns(best))) {
+		if (rank > best_rank || (best && rank == best_rank && last_ns(pending) > last_ns(best))) {
 			best = pending;
 			best_rank = rank;
 		}

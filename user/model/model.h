@@ -30,7 +30,7 @@ struct app {
 	uint64_t cgroup_id;
 	uint32_t workers; /* alive now, masters not counted unless they have no worker */
 	uint64_t crashes; /* since the agent runs */
-	uint64_t exits;	  /* ends of any other kind */
+	uint64_t exits;   /* ends of any other kind */
 	uint64_t last_crash_ns;
 	char ruby[16];
 	char server[16];
@@ -43,13 +43,13 @@ struct process {
 	struct app *app; /* never NULL; lives at least as long as the process */
 	char comm[EV_COMM];
 	char title[128];
-	uint64_t seen_ns;   /* when it was first seen */
+	uint64_t seen_ns; /* when it was first seen */
 	uint64_t rss_bytes, pss_bytes, minor_faults, major_faults, user_faults, cpu_ns;
 	uint32_t connections; /* open ones */
 	uint64_t queries, errors;
-	uint32_t children;    /* watched ones alive */
+	uint32_t children;       /* watched ones alive */
 	uint64_t worker_crashes; /* of its children, when it is a master */
-	bool crashing;	      /* a crash is confirmed, death is not yet seen */
+	bool crashing;           /* a crash is confirmed, death is not yet seen */
 };
 
 /* A confirmed crash. Text is bounded and scrubbed; addresses are the process's own. */
@@ -63,17 +63,17 @@ struct crash {
 	uint64_t time_ns; /* of the fault; of the death for OOM without a fault */
 	uint64_t confirmed_ns;
 	enum confirmation confirmed_by;
-	struct ev_fault fault;	       /* without its stack; zeroed when the record was lost or there was none */
+	struct ev_fault fault; /* without its stack; zeroed when the record was lost or there was none */
 	bool has_fault;
 	struct ev_location location; /* of the program counter; what == LOCATION_NONE when unknown */
-	struct ev_fatal fatal;	       /* VM error message that belongs to it, kind 0 when none */
-	int32_t status;		       /* wait status, -1 while it still lives */
+	struct ev_fatal fatal;       /* VM error message that belongs to it, kind 0 when none */
+	int32_t status;              /* wait status, -1 while it still lives */
 	bool oom;
-	char sql[EV_SQL_LAST];	/* last statement, normalised, "" when none is known */
+	char sql[EV_SQL_LAST]; /* last statement, normalised, "" when none is known */
 	bool sql_in_flight;
-	char target[192];	/* postgres://host:port/db of that statement's connection, "" unknown */
-	uint64_t lost_records;	/* gaps that touch the 10 s before it */
-	uint32_t live_workers;	/* of the app, this one included, at that moment */
+	char target[192];      /* postgres://host:port/db of that statement's connection, "" unknown */
+	uint64_t lost_records; /* gaps that touch the 10 s before it */
+	uint32_t live_workers; /* of the app, this one included, at that moment */
 };
 
 /* An error of a database as a scope reaches it; `available` false: it counts for breakers (FACTS.md 8). */
@@ -88,16 +88,16 @@ struct db_error {
 };
 
 enum notice_type {
-	NOTICE_WATCHED,	 /* process */
-	NOTICE_FORKED,	 /* process */
-	NOTICE_LEFT,	 /* process: it executed another program */
-	NOTICE_GONE,	 /* process, status */
-	NOTICE_CRASH,	 /* crash, process (NULL when already gone) */
+	NOTICE_WATCHED,   /* process */
+	NOTICE_FORKED,    /* process */
+	NOTICE_LEFT,      /* process: it executed another program */
+	NOTICE_GONE,      /* process, status */
+	NOTICE_CRASH,     /* crash, process (NULL when already gone) */
 	NOTICE_CRASH_END, /* crash: confirmed by its handler before, now dead: status is known */
-	NOTICE_DB_ERROR, /* db_error, process */
-	NOTICE_DB_OK,	 /* db_error with target only: a connection opened */
-	NOTICE_FATAL,	 /* process: a VM error was reported */
-	NOTICE_GAP,	 /* gap */
+	NOTICE_DB_ERROR,  /* db_error, process */
+	NOTICE_DB_OK,     /* db_error with target only: a connection opened */
+	NOTICE_FATAL,     /* process: a VM error was reported */
+	NOTICE_GAP,       /* gap */
 };
 
 /* Everything pointed to is borrowed from the model and valid until the next model_apply. */
@@ -116,7 +116,7 @@ typedef void (*notice_fn)(void *context, const struct notice *notice);
 struct model_limits {
 	uint32_t processes;   /* default 4096 */
 	uint32_t connections; /* default 16384 */
-	uint32_t apps;	      /* default 256 */
+	uint32_t apps;        /* default 256 */
 };
 
 struct model;
@@ -127,8 +127,8 @@ void model_free(struct model *model);
 void model_apply(struct model *model, const struct ev_head *ev, notice_fn fn, void *context);
 
 /*
- * True when `ev` only continues `first`, an earlier fault of the same thread: raised by its handler, or by the
- * kernel that could not run the handler. The first one is the crash.
+ * True when `ev` only continues `first`, an earlier fault of the same thread: raised by its handler, or by
+ * the kernel that could not run the handler. The first one is the crash.
  */
 bool fault_follows(const struct ev_fault *first, const struct ev_fault *ev);
 

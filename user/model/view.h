@@ -9,7 +9,8 @@
 #include <cjson/cJSON.h>
 #include "user/model/model.h"
 
-cJSON *view_workers(const struct model *model, const char *app); /* {"workers":[WorkerProcessStatus…]}; app NULL: all */
-cJSON *view_health(const struct model *model);			 /* SystemHealthStatus */
+cJSON *view_workers(const struct model *model,
+		    const char *app);          /* {"workers":[WorkerProcessStatus…]}; app NULL: all */
+cJSON *view_health(const struct model *model); /* SystemHealthStatus */
 
 #endif

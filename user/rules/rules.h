@@ -27,19 +27,19 @@ size_t rules_count(const struct rules *rules);
 enum incident_state { INCIDENT_OPEN, INCIDENT_CLOSED };
 
 struct incident {
-	char id[20];	      /* 16 hex digits, deterministic */
-	char kind[32];	      /* "crash", "crash_loop", "database_failures" */
-	char severity[12];    /* "warning", "error", "critical" */
+	char id[20];       /* 16 hex digits, deterministic */
+	char kind[32];     /* "crash", "crash_loop", "database_failures" */
+	char severity[12]; /* "warning", "error", "critical" */
 	char rule[48];
 	char app[64];
-	char subject[192];    /* what it is about: a fingerprint, a target, a process */
-	char title[256];      /* one line for a person */
-	char remedy[256];     /* what to do, specific; "" when the rule has none */
+	char subject[192]; /* what it is about: a fingerprint, a target, a process */
+	char title[256];   /* one line for a person */
+	char remedy[256];  /* what to do, specific; "" when the rule has none */
 	enum incident_state state;
 	uint64_t opened_ns, updated_ns, closed_ns;
-	uint32_t count;	      /* notices that belong to it */
+	uint32_t count;        /* notices that belong to it */
 	uint64_t lost_records; /* gaps that touch it */
-	char crash_id[20];    /* the latest crash that belongs to it, "" when none */
+	char crash_id[20];     /* the latest crash that belongs to it, "" when none */
 };
 
 /* What the rules ask for, with the counts it rests on. */
@@ -48,12 +48,12 @@ struct decision {
 	char incident[20];
 	char rule[48];
 	char action[24]; /* "alert", "worker.hold", "breaker.open", ... (DESIGN.md 6) */
-	char scope[12]; /* of a breaker: "connect" or "query", else "" */
+	char scope[12];  /* of a breaker: "connect" or "query", else "" */
 	char app[64];
 	char target[192];
 	struct identity process;
 	uint64_t time_ns;
-	uint32_t count, window_ms;	/* so many notices in so long */
+	uint32_t count, window_ms; /* so many notices in so long */
 	uint32_t live_workers, threshold;
 	char reason[256];
 };
