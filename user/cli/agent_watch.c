@@ -40,7 +40,7 @@ struct watch {
 	uint64_t horizon_ns; /* mappings up to here can be told whose they are */
 	uint64_t next_sample_ns;
 	uint32_t scanning; /* jobs of the first scan that are out */
-	bool rescan;       /* mmap records were lost: a Ruby may have come unseen */
+	bool rescan;       /* a Ruby may have come unseen */
 };
 
 const struct watched *watch_find(const struct agent *agent, uint32_t tgid, uint64_t start_ns)
@@ -168,6 +168,7 @@ static struct watched *adopt(struct agent *agent, const struct proc_answer *answ
 	}
 	if (!enter(agent, answer->tgid, answer->start_ns, answer->info.uid))
 		return NULL;
+	agent->watch->rescan = true; /* what it forked just before it was marked */
 	text_copy(birth.comm, sizeof(birth.comm), answer->info.comm);
 	agent_make(agent, &birth.head, EV_WATCH, sizeof(birth), answer->tgid, answer->start_ns);
 	return find(agent, answer->tgid, answer->start_ns);
