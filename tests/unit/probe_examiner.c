@@ -336,7 +336,7 @@ static void use_too_much_memory(void)
 static void loop_for_ever(void)
 {
 	confine_renew_cpu(0);
-	for (volatile int i = 0;; i++)
+	for (volatile unsigned int i = 0;; i++)
 		;
 }
 

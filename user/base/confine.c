@@ -169,31 +169,19 @@ static int drop_identity(uint32_t uid)
 	return 0;
 }
 
+/* sigaltstack is what a sanitizer's run-time library asks before each exit; it harms no one. */
 static int allow_calls(scmp_filter_ctx filter)
 {
 	static const int calls[] = {
-		SCMP_SYS(read),
-		SCMP_SYS(pread64),
-		SCMP_SYS(recvmsg),
-		SCMP_SYS(sendmsg),
-		SCMP_SYS(close),
-		SCMP_SYS(fstat),
-		SCMP_SYS(lseek),
-		SCMP_SYS(munmap),
-		SCMP_SYS(mremap),
-		SCMP_SYS(brk),
-		SCMP_SYS(madvise),
-		SCMP_SYS(futex),
-		SCMP_SYS(clock_gettime),
-		SCMP_SYS(gettimeofday),
-		SCMP_SYS(getrandom),
-		SCMP_SYS(getrusage),
-		SCMP_SYS(sysinfo), /* the C library's qsort() asks how much memory there is */
-		SCMP_SYS(rt_sigreturn),
-		SCMP_SYS(rt_sigprocmask),
-		SCMP_SYS(restart_syscall),
-		SCMP_SYS(exit),
-		SCMP_SYS(exit_group),
+		SCMP_SYS(read),          SCMP_SYS(pread64),        SCMP_SYS(recvmsg),
+		SCMP_SYS(sendmsg),       SCMP_SYS(close),          SCMP_SYS(fstat),
+		SCMP_SYS(lseek),         SCMP_SYS(munmap),         SCMP_SYS(mremap),
+		SCMP_SYS(brk),           SCMP_SYS(madvise),        SCMP_SYS(futex),
+		SCMP_SYS(clock_gettime), SCMP_SYS(gettimeofday),   SCMP_SYS(getrandom),
+		SCMP_SYS(getrusage),     SCMP_SYS(sysinfo), /* the C library's qsort() asks how much memory
+							       there is */
+		SCMP_SYS(rt_sigreturn),  SCMP_SYS(rt_sigprocmask), SCMP_SYS(restart_syscall),
+		SCMP_SYS(sigaltstack),   SCMP_SYS(exit),           SCMP_SYS(exit_group),
 	};
 
 	for (size_t i = 0; i < ROWS(calls); i++) {
