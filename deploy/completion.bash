@@ -1,0 +1,60 @@
+# bash completion for lapidary. Commands, flags and ids come from the program itself, so that they are those
+# of the installed version.
+
+_lapidary_flags() {
+	"$1" config show --json 2>/dev/null | sed -n 's/^[[:space:]]*"flag":[[:space:]]*"\(--[a-z-]*\)".*/\1/p'
+}
+
+_lapidary_ids() {
+	"$1" crashes --json --limit 100 2>/dev/null | sed -n 's/^[[:space:]]*\(\[*{\)*[[:space:]]*"id":[[:space:]]*"\([0-9a-z]*\)".*/\2/p'
+}
+
+_lapidary() {
+	local program=${COMP_WORDS[0]} word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} own=""
+
+	COMPREPLY=()
+	if [ "$COMP_CWORD" = 1 ]; then
+		mapfile -t COMPREPLY < <(compgen -W "$("$program" --help 2>/dev/null | sed -n 's/^  \([a-z][a-z]*\)  *.*/\1/p') --help --version" -- "$word")
+		return
+	fi
+	case $before in
+	--state-dir | --run-dir | --rules)
+		mapfile -t COMPREPLY < <(compgen -d -- "$word")
+		return
+		;;
+	--config | --record)
+		mapfile -t COMPREPLY < <(compgen -f -- "$word")
+		return
+		;;
+	--log-level) own="debug info warn error" ;;
+	--log-format) own="text json" ;;
+	--color) own="auto always never" ;;
+	--capture) own="none registers stack" ;;
+	--uprobe-multi) own="on off" ;;
+	--cause) own="null non_canonical bad_jump write_read_only unmapped stack_overflow injected heap_corruption abort vm_error oom illegal_instruction arithmetic bus unknown" ;;
+	esac
+	if [ -n "$own" ]; then
+		mapfile -t COMPREPLY < <(compgen -W "$own" -- "$word")
+		return
+	fi
+	case ${COMP_WORDS[1]} in
+	crashes) own="--app --cause --gem --fingerprint --since --until --limit" ;;
+	incidents | decisions | actions) own="--app --since --until --limit" ;;
+	workers) own="--app" ;;
+	config) [ "$COMP_CWORD" = 2 ] && own="check show" ;;
+	crash)
+		[ "$COMP_CWORD" = 2 ] && own="show"
+		[ "$COMP_CWORD" = 3 ] && own=$(_lapidary_ids "$program")
+		;;
+	replay)
+		if [[ $word != -* ]]; then
+			mapfile -t COMPREPLY < <(compgen -f -- "$word")
+			return
+		fi
+		;;
+	esac
+	[[ $word == -* ]] && own+=" --json --help --config $(_lapidary_flags "$program")"
+	mapfile -t COMPREPLY < <(compgen -W "$own" -- "$word")
+}
+
+complete -o filenames -F _lapidary lapidary
