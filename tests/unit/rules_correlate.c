@@ -170,6 +170,21 @@ static void test_database_mixed_opens_for_queries(void **state)
 	assert_string_equal(w.actions, "breaker.open:query alert ");
 }
 
+static void test_unknown_database_opens_no_breaker(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 5; i++) {
+		struct ev_conn ev = {.head = HISTORY_HEAD(h, EV_CONN, LANE_LIFE, ev, MASTER, 5000 + i),
+				     .conn = 0x100 + i,
+				     .what = CONN_BROKEN,
+				     .reason = REASON_CLOSED};
+		rules_watcher_emit(&w, &ev.head);
+	}
+	assert_string_equal(w.actions, "alert ");
+	assert_string_equal(w.incident.title,
+			    "shop: 5 database failures in 10 s at an unknown database, the last: closed");
+}
+
 static void test_database_counts_availability_alone(void **state)
 {
 	(void)state;
@@ -225,6 +240,7 @@ int main(void)
 		CASE(test_loop_closes_when_quiet),
 		CASE(test_database_refused),
 		CASE(test_database_mixed_opens_for_queries),
+		CASE(test_unknown_database_opens_no_breaker),
 		CASE(test_database_counts_availability_alone),
 		CASE(test_gap_touches_an_open_incident),
 		CASE(test_scopes_do_not_join),

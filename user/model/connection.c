@@ -135,8 +135,8 @@ static void add_encoded(char *out, size_t size, size_t *used, const char *in)
 static void set_target(struct connection *connection, const struct ev_conn *ev)
 {
 	size_t used = 0;
-	if (!*ev->host && !*ev->database && *connection->target)
-		return;
+	if (!*ev->host && !*ev->database)
+		return; /* the probe could not read it: what was known before stands, nothing is made up */
 	text_add(connection->target, sizeof(connection->target), &used, "postgres://");
 	add_encoded(connection->target, sizeof(connection->target), &used,
 		    *ev->host ? ev->host : "localhost");
@@ -199,10 +199,13 @@ static void failed(struct model *model, struct process_state *process, const str
 
 static void broken(struct model *model, struct process_state *process, const struct ev_conn *ev)
 {
-	bool shared = !own(model, process, ev->conn) && inherited(model, process, ev->conn);
+	const struct connection *shared =
+		own(model, process, ev->conn) ? NULL : inherited(model, process, ev->conn);
 	struct connection *connection = need(model, process, ev->conn);
 	if (!connection || connection->broken)
 		return;
+	if (shared)
+		text_copy(connection->target, sizeof(connection->target), shared->target);
 	set_target(connection, ev);
 	set_open(connection, false, ev->head.time_ns);
 	connection->broken = true;

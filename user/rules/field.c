@@ -200,6 +200,14 @@ static void get_target(const struct notice *notice, char *out)
 	put(out, notice->crash ? notice->crash->target : notice->db_error ? notice->db_error->target : "");
 }
 
+/* For titles: the target in words. */
+static void get_database(const struct notice *notice, char *out)
+{
+	get_target(notice, out);
+	if (!*out)
+		put(out, "an unknown database");
+}
+
 static void get_sqlstate(const struct notice *notice, char *out)
 {
 	put(out, notice->db_error->sqlstate);
@@ -251,6 +259,7 @@ static const struct field fields[] = {
 	{"sql", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_sql},
 	{"in_flight", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_in_flight},
 	{"target", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END) | OF_DATABASE, get_target},
+	{"database", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END) | OF_DATABASE, get_database},
 	{"sqlstate", OF(NOTICE_DB_ERROR), get_sqlstate},
 	{"reason", OF(NOTICE_DB_ERROR), get_reason},
 	{"error", OF(NOTICE_DB_ERROR), get_error},
