@@ -269,7 +269,8 @@ static int start(struct agent *agent)
 
 static void close_handle(uv_handle_t *handle)
 {
-	if (handle->data && !uv_is_closing(handle))
+	if (handle->type != UV_UNKNOWN_HANDLE &&
+	    !uv_is_closing(handle)) /* a start that failed set up some alone */
 		uv_close(handle, NULL);
 }
 
