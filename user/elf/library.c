@@ -17,7 +17,7 @@
 #include "user/elf/symbols.h"
 
 enum {
-	CODE_MAX = 64 * 1024, /* the longest function here is PQconnectPoll with about 11 KiB */
+	CODE_MAX = 64 * 1024, /* the longest function here is PQconnectPoll with about 8 KiB */
 	CODE_UNSIZED = 256,   /* looked at when a symbol has no size */
 	ERROR_FIELD_TEXT = 9, /* PGresult's error fields: {next 0, code 8, text 9} in every version so far */
 };

@@ -45,7 +45,8 @@ struct library {
 /*
  * Examines an open ELF file. Returns 0 with `out` filled (also for LIBRARY_NEITHER), or -errno:
  * -ENOEXEC not ELF or damaged, -ENOTSUP another architecture or class,
- * -EFBIG larger than 4 GiB (nothing is read whole: only headers, symbols and a few functions). fd stays the caller's.
+ * -EFBIG larger than 4 GiB (nothing is read whole: only headers, symbols and a few functions). fd stays the
+ * caller's.
  */
 int library_examine(int fd, struct library *out);
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The dynamic symbol table is scanned rather than looked up through .gnu.hash: a hash table is one more
- * structure that may lie or loop, while a scan of a table whose size was checked always ends. The 2,600
- * symbols of libruby take 60 µs.
+ * structure that may lie or loop, while a scan of a table whose size was checked always ends. The 2,000
+ * symbols of libruby take 0.16 ms.
  */
 #include <errno.h>
 #include <string.h>

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 enum examiner_limit {
-	EXAMINER_CPU_PER_QUESTION = 5, /* seconds; a libruby takes 3 ms */
+	EXAMINER_CPU_PER_QUESTION = 5, /* seconds; a libpq takes 0.8 ms, a libruby 0.2 */
 	EXAMINER_WAIT_MS = 20000,      /* longer than any CPU limit: then it is a dead file system */
 };
 

@@ -59,6 +59,7 @@ int spawner_start(struct spawner **out)
 	spawner->watched = UINT64_MAX;
 	work[0] = control[0] = -1;
 	*out = spawner;
+	spawner = NULL;
 out:
 	for (int i = 0; i < 2; i++) {
 		if (work[i] >= 0)
@@ -66,8 +67,7 @@ out:
 		if (control[i] >= 0)
 			close(control[i]);
 	}
-	if (err)
-		free(spawner);
+	free(spawner);
 	return err;
 }
 
