@@ -186,7 +186,7 @@ int maps_load(struct maps *maps, uint32_t tgid, uint64_t start_ns, const char *t
 	int err = set ? 0 : -ENOMEM;
 
 	maps_text_init(&lines, text, size);
-	while (err >= 0 && err != -ENOSPC && maps_text_next(&lines, &region)) {
+	while (err >= 0 && maps_text_next(&lines, &region)) {
 		if (!is_kept(&region))
 			continue;
 		if (before)

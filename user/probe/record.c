@@ -232,7 +232,7 @@ int recording_open(const char *path, struct recording **out, const char **why)
 
 int recording_next(struct recording *recording, struct ev_head *out, const char **why, uint64_t *where)
 {
-	struct block_head block;
+	struct block_head block = {0};
 	ssize_t got;
 	int err;
 

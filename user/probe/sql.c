@@ -195,7 +195,7 @@ static bool step(struct normal *n, const struct lex_token *token)
 
 static unsigned highest_parameter(struct lexer lexer)
 {
-	struct lex_token token = {LEX_SPACE};
+	struct lex_token token = {.kind = LEX_SPACE};
 	unsigned highest = 0;
 
 	while (token.kind != LEX_END) {
