@@ -59,6 +59,25 @@ static void test_one_crash(void **state)
 			    "worker 1234 of shop died of SIGSEGV in crashy.so+0x1139 (confirmed by: death)");
 }
 
+static void test_remedies_tell_senders_apart(void **state)
+{
+	struct ev_fault ev = history_fault_of(h, MASTER, SIGSEGV, 5000);
+	(void)state;
+	ev.code = 0;
+	ev.sender_tgid = 4242;
+	rules_watcher_emit(&w, &ev.head);
+	history_confirm(h, MASTER, 5000, 5001);
+	assert_string_equal(w.incident.remedy,
+			    "Process 4242 sent SIGSEGV: find out who that was before suspecting shop");
+	after(NULL);
+	before(NULL);
+	ev.sender_tgid = MASTER;
+	ev.flags |= FAULT_SELF;
+	rules_watcher_emit(&w, &ev.head);
+	history_confirm(h, MASTER, 5000, 5001);
+	assert_non_null(strstr(w.incident.remedy, "100 sent SIGSEGV to itself"));
+}
+
 static void test_like_crashes_are_one_incident(void **state)
 {
 	(void)state;
@@ -233,6 +252,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(test_one_crash),
+		CASE(test_remedies_tell_senders_apart),
 		CASE(test_like_crashes_are_one_incident),
 		CASE(test_crash_loop),
 		CASE(test_no_loop_when_slow),

@@ -179,6 +179,11 @@ static void get_sender(const struct notice *notice, char *out)
 	put_number(out, notice->crash->fault.sender_tgid);
 }
 
+static void get_self_sent(const struct notice *notice, char *out)
+{
+	put_bool(out, notice->crash->has_fault && (notice->crash->fault.flags & FAULT_SELF));
+}
+
 static void get_message(const struct notice *notice, char *out)
 {
 	put(out, notice->crash->fatal.message);
@@ -255,6 +260,7 @@ static const struct field fields[] = {
 	{"gem_version", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_gem_version},
 	{"confirmed_by", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_confirmed_by},
 	{"sender", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_sender},
+	{"self_sent", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_self_sent},
 	{"message", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_message},
 	{"sql", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_sql},
 	{"in_flight", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_in_flight},
