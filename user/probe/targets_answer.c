@@ -229,8 +229,12 @@ static void spawner_ready(struct targets *targets)
 		if (answer.fd >= 0)
 			close(answer.fd);
 	}
-	if (got == -EPIPE)
-		targets->examiner_asked = false;
+	if (got == -EPIPE) {
+		/* the nursery is gone, and with it the capabilities: what is probed stays probed */
+		epoll_ctl(targets->epoll_fd, EPOLL_CTL_DEL, spawner_fd(targets->options.spawner), NULL);
+		targets_report(targets, "spawner",
+			       "died with its parent: no new file can be probed; restart the agent", 0);
+	}
 	ask_send(targets);
 }
 
