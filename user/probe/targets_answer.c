@@ -229,7 +229,8 @@ static void spawner_ready(struct targets *targets)
 		if (answer.fd >= 0)
 			close(answer.fd);
 	}
-	if (got == -EPIPE) {
+	if (got == -EPIPE && !targets->spawner_lost) {
+		targets->spawner_lost = true;
 		/* the nursery is gone, and with it the capabilities: what is probed stays probed */
 		epoll_ctl(targets->epoll_fd, EPOLL_CTL_DEL, spawner_fd(targets->options.spawner), NULL);
 		targets_report(targets, "spawner",

@@ -53,6 +53,7 @@ struct targets {
 	struct targets_events events;
 	int epoll_fd;
 	struct examiner *examiner;
+	bool spawner_lost; /* for good */
 	bool examiner_asked;
 	bool busy; /* the examiner has `examining` */
 	struct file_key examining;
