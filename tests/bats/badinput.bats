@@ -16,14 +16,14 @@ teardown_file() {
 	work_end
 }
 
-# refused STATUS PATTERN COMMAND…: ends so within its time, with one line on stderr that matches, and holds
-# no link, program, socket or process afterwards.
+# refused STATUS PATTERN COMMAND…: ends so within its time, with one line of its own on stderr that matches (a log
+# line may come before it), and holds no link, program, socket or process afterwards.
 refused() {
 	local want=$1 pattern=$2 status=0
 	shift 2
 	timeout 20 "$@" >"$WORK/refused.out" 2>"$WORK/refused.err" </dev/null || status=$?
-	if [ "$status" != "$want" ] || [ "$(wc -l <"$WORK/refused.err")" != 1 ] ||
-		! grep -qE -- "^lapidary: .*($pattern)" "$WORK/refused.err"; then
+	if [ "$status" != "$want" ] || [ "$(grep -cvE '^[0-9:]{8} (info|warn) ' "$WORK/refused.err")" != 1 ] ||
+		! tail -n 1 "$WORK/refused.err" | grep -qE -- "^lapidary: .*($pattern)"; then
 		printf 'wanted %s and "%s", got %s and:\n' "$want" "$pattern" "$status" >&2
 		cat "$WORK/refused.err" >&2
 		return 1
@@ -48,9 +48,9 @@ agent_words() {
 
 @test "another pid namespace: 3" {
 	# shellcheck disable=SC2046
-	refused 3 'pid namespace' unshare -p --fork --mount-proc $(agent_words)
+	refused 3 'pid_namespace' unshare -p --fork --mount-proc $(agent_words)
 	# shellcheck disable=SC2046 # the same, with the host's /proc still mounted
-	refused 3 'pid namespace' unshare -p --fork $(agent_words)
+	refused 3 'pid_namespace' unshare -p --fork $(agent_words)
 }
 
 @test "no BTF: 3" {
@@ -146,7 +146,7 @@ agent_words() {
 		refused 2 "zz-bad.json.*$pattern" "$LAPIDARY" agent --state-dir "$WORK/new.state" \
 			--run-dir "$WORK/new.run" --rules "$WORK/bad-rules"
 	done <<-'EOF'
-		{|zz-bad
+		{|not valid JSON
 		{"rules": 7}|/
 		{"surprise": []}|/
 	EOF

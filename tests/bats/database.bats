@@ -69,13 +69,13 @@ barrier() {
 
 @test "a Unix socket that is not there" {
 	meet no_socket 5
-	incident_is /nonexistent/socket no_socket
+	incident_is %2Fnonexistent%2Fsocket:$PGPORT no_socket
 }
 
 @test "too many connections for a role, 53300" {
 	meet too_many 5
 	grep -q TooManyConnections "$WORK/db-too_many.out" || grep -q ConnectionBad "$WORK/db-too_many.out"
-	incident_is "$PGPORT/shop" too_many
+	incident_is "pg%2Fsocket:$PGPORT/shop" too_many
 }
 
 @test "killed backends, 57P01" {

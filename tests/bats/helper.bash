@@ -48,15 +48,17 @@ work_end() {
 	return "$bad"
 }
 
-# Links and programs of the kernel that no living process holds: what an agent may not leave behind. Those
-# that somebody else holds (another agent on this host) are none of this test's business.
+# Links and programs that the kernel holds and no process has a descriptor of: what an agent may not leave
+# behind. Those that somebody holds (another agent on this host) are none of this test's business.
 bpf_ids() {
-	"$BPFTOOL" -j link list | jq -r '.[]? | select((.pids // []) | length == 0) | "link \(.id)"'
-	"$BPFTOOL" -j prog list | jq -r '.[]? | select((.pids // []) | length == 0) | "prog \(.id)"'
+	comm -23 <({
+		"$BPFTOOL" -j link list | jq -r '.[]? | "link \(.id)"'
+		"$BPFTOOL" -j prog list | jq -r '.[]? | "prog \(.id)"'
+	} | sort) <(awk '/^(link|prog)_id:/ {sub(/_id:/, "", $1); print $1, $2}' /proc/[0-9]*/fdinfo/* 2>/dev/null | sort -u)
 }
 
 no_new_bpf() {
-	[ -z "$(comm -13 <(sort "$WORK/bpf.before") <(bpf_ids | sort))" ]
+	[ -z "$(comm -13 "$WORK/bpf.before" <(bpf_ids))" ]
 }
 
 # Programs are freed a grace period after their last reference: that is waited for.
@@ -71,7 +73,7 @@ nothing_left() {
 			return 1
 		fi
 	done
-	wait_until 5 no_new_bpf || { comm -13 <(sort "$WORK/bpf.before") <(bpf_ids | sort) >&2; return 1; }
+	wait_until 5 no_new_bpf || { comm -13 "$WORK/bpf.before" <(bpf_ids) >&2; return 1; }
 }
 
 session_empty() {
@@ -84,6 +86,10 @@ session_empty() {
 process_start() {
 	local name=$1
 	shift
+	if [ -s "$WORK/$name.pid" ] && ! session_empty "$(process_pid "$name")"; then
+		echo "$name runs already" >&2
+		return 1
+	fi
 	rm -f "$WORK/$name.pid"
 	setsid --fork sh -c 'echo $$ > "$0"; exec "$@"' "$WORK/$name.pid" "$@" \
 		>"$WORK/$name.out" 2>"$WORK/$name.err" </dev/null 3>&- 4>&-
