@@ -16,7 +16,7 @@ enum {
 };
 
 #define FRESH_NS   60000000000ull /* a first key is believed for so long */
-#define LINGER_NS  60000000000ull /* an attachment nobody uses any more */
+#define LINGER_NS  10000000000ull /* an attachment nobody uses any more */
 #define ANSWER_NS  5000000000ull  /* spawner and examiner owe an answer for so long at most */
 #define RESTART_NS 1000000000ull  /* at most one new examiner a second */
 
