@@ -28,7 +28,7 @@ teardown_file() {
 
 # valid SCHEMA: the document on standard input.
 valid() {
-	python3 -c '
+	/usr/bin/python3 -c '
 import json, sys, jsonschema
 schema = json.load(open(sys.argv[1]))
 jsonschema.Draft202012Validator.check_schema(schema)

@@ -278,13 +278,15 @@ static void test_show(void **state)
 	cJSON_Delete(shown);
 }
 
-/* docs/configuration.md has a row for each setting, with everything that the table says of it. */
+/* docs/configuration.md has a row for each setting, with all that the table says of it; so has the man page.
+ */
 static void test_reference(void **state)
 {
-	char *page = NULL;
+	char *page = NULL, *man = NULL;
 
 	(void)state;
 	assert_int_equal(file_read("docs/configuration.md", 1 << 20, &page, NULL), 0);
+	assert_int_equal(file_read("docs/man/lapidary-config.8", 1 << 20, &man, NULL), 0);
 	for (size_t i = 0; i < SETTING_COUNT; i++) {
 		const struct setting *setting = &settings[i];
 		char row[512], allowed[160];
@@ -296,8 +298,12 @@ static void test_reference(void **state)
 			 setting->help);
 		if (!strstr(page, row))
 			fail_msg("docs/configuration.md lacks the row:\n%s", row);
+		if (!strstr(man, setting->key) || !strstr(man, setting->variable) || !strstr(man, allowed))
+			fail_msg("docs/man/lapidary-config.8 lacks %s, %s or '%s'", setting->key,
+				 setting->variable, allowed);
 	}
 	free(page);
+	free(man);
 }
 
 int main(void)

@@ -34,11 +34,6 @@ static const struct {
 	{GATE_REFUSED, "refused", "it would take the last healthy worker"},
 };
 
-static bool takes_a_worker(const char *action)
-{
-	return !strcmp(action, "worker.restart") || !strcmp(action, "worker.hold");
-}
-
 enum gate_outcome gate_pass(struct gate *gate, const struct gate_request *request, cJSON **audit)
 {
 	const char *action = request->action ? request->action : "";
@@ -47,7 +42,7 @@ enum gate_outcome gate_pass(struct gate *gate, const struct gate_request *reques
 
 	if (!strcmp(action, "alert"))
 		outcome = GATE_DONE;
-	else if (takes_a_worker(action) && request->live_workers <= 1)
+	else if (!strcmp(action, "worker.restart") && request->live_workers <= 1)
 		outcome = GATE_REFUSED;
 	json_add_time(line, "time", request->wall_ns);
 	json_add_count(line, "number", ++gate->number);

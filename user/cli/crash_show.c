@@ -48,9 +48,9 @@ static void line(const struct page *page, const char *name, const char *format, 
 		return;
 	printf("  ");
 	if (page->colour)
-		printf("\033[2m%-13s\033[0m", name);
+		printf("\033[2m%-14s\033[0m", name);
 	else
-		printf("%-13s", name);
+		printf("%-14s", name);
 	printf("%s\n", text);
 }
 
@@ -145,10 +145,15 @@ static void print_history(const struct page *page, struct store_reader *reader)
 static void print_remedies(const struct page *page)
 {
 	const cJSON *one;
+	char text[1024];
 
 	head(page, "What to do");
-	cJSON_ArrayForEach(one, part(page->report, "remedies")) if (cJSON_IsString(one))
-		line(page, "", "%s", one->valuestring);
+	cJSON_ArrayForEach(one, part(page->report, "remedies"))
+	{
+		text_copy(text, sizeof(text), cJSON_IsString(one) ? one->valuestring : "");
+		text_clean(text);
+		printf("  - %s\n", text);
+	}
 }
 
 static void print_frames(const struct page *page)
