@@ -11,7 +11,7 @@
 struct gem_path {
 	char name[64];
 	char version[32]; /* "" for Debian's vendor_ruby */
-	char abi[16];	  /* "3.1.0", "" when the path has none */
+	char abi[16];     /* "3.1.0", "" when the path has none */
 	bool debian;
 };
 
