@@ -24,8 +24,8 @@ CFLAGS   ?= -O2 -g
 WARN     := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
             -Wno-missing-field-initializers
 HARDEN   := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
-SANFLAGS := $(if $(SAN),-fsanitize=address$(comma)undefined -fno-omit-frame-pointer -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=0)
 comma    := ,
+SANFLAGS := $(if $(SAN),-fsanitize=address$(comma)undefined -fno-omit-frame-pointer -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=0)
 ALLCFLAGS = -std=gnu11 $(CFLAGS) $(WARN) $(HARDEN) $(SANFLAGS) -D_GNU_SOURCE -DLAPIDARY_VERSION='"$(VERSION)"' \
             -DLAPIDARY_DATADIR='"$(PREFIX)/share/lapidary"' -I. -I$(GEN) -MMD -MP
 LDLIBS   := -lbpf -lelf -lcapstone -lcjson -luv -lsqlite3 -lseccomp -lcap-ng -lmd -lz -lpthread
