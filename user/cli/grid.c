@@ -118,7 +118,7 @@ static void print_cell(const struct grid *grid, FILE *out, bool colour, size_t c
 
 void grid_print(const struct grid *grid, FILE *out, bool colour)
 {
-	size_t width[GRID_COLUMNS], rows = grid_rows(grid);
+	size_t width[GRID_COLUMNS] = {0}, rows = grid_rows(grid);
 
 	for (size_t column = 0; column < grid->columns; column++) {
 		width[column] = text_width(grid->heads[column]);
