@@ -84,6 +84,8 @@ static void remove_entry(struct table *table, struct entry **link)
 {
 	struct entry *entry = *link;
 
+	if (!entry)
+		return;
 	*link = entry->next_in_bucket;
 	unlink_use(table, entry);
 	table->count--;

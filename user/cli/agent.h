@@ -75,7 +75,7 @@ struct agent {
 	uint64_t dropped_seen; /* ring drops that were told already */
 	int exit_code;
 	bool stopping;
-	bool scanned; /* the first scan is over */
+	bool scanned;     /* the first scan is over */
 	uint32_t reading; /* jobs of agent_proc.c that are out */
 	char host[64];
 };

@@ -17,9 +17,10 @@ void mmap_records_close(struct mmap_records *records);
 /* An epoll descriptor over the rings. */
 int mmap_records_fd(const struct mmap_records *records);
 
-/* region->path is valid during the call. lost > 0: that many records are missing before this point (region NULL). */
-typedef void (*mmap_record_fn)(void *context, uint32_t tgid, uint64_t time_ns, const struct maps_region *region,
-			       uint64_t lost);
+/* region->path is valid during the call. lost > 0: that many records are missing before this point (region
+ * NULL). */
+typedef void (*mmap_record_fn)(void *context, uint32_t tgid, uint64_t time_ns,
+			       const struct maps_region *region, uint64_t lost);
 /* Hands over at most `batch` records a CPU; returns how many, *more set when some are left. */
 int mmap_records_drain(struct mmap_records *records, int batch, mmap_record_fn fn, void *context, int *more);
 
