@@ -10,6 +10,7 @@
  */
 #include "user/model/state.h"
 #include "user/base/text.h"
+#include "user/probe/reason.h"
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -168,7 +169,7 @@ static void fail(struct model *model, struct connection *connection, const struc
 	if (*error->sqlstate)
 		process_trouble(process, error->time_ns, "SQLSTATE %s", error->sqlstate);
 	else
-		process_trouble(process, error->time_ns, "database connection lost or refused");
+		process_trouble(process, error->time_ns, "connection: %s", reason_name(error->reason));
 	say(model, NOTICE_DB_ERROR, connection, error);
 }
 

@@ -137,23 +137,23 @@ int bundle_read(int crashes_fd, const char *id, cJSON **out, size_t *bytes, char
 {
 	int dir_fd = bundle_open(crashes_fd, id), err;
 	cJSON *json = NULL;
-	char *text = NULL;
+	char *text = NULL, name[64];
 
 	if (dir_fd < 0) {
 		snprintf(why, why_size, "crashes/%s: %s", id, strerror(-dir_fd));
 		return dir_fd == -ENOENT ? -ENOENT : -EBADMSG;
 	}
+	snprintf(name, sizeof(name), "crashes/%s/report.json", id);
 	if (bytes)
 		*bytes = dir_bytes(dir_fd);
 	err = file_read_at(dir_fd, "report.json", REPORT_LIMIT, &text, NULL);
 	close(dir_fd);
 	if (err) {
-		snprintf(why, why_size, "crashes/%s/report.json: %s", id, strerror(-err));
+		snprintf(why, why_size, "%s: %s", name, strerror(-err));
 		return err == -ENOENT ? -ENOENT : -EBADMSG;
 	}
-	snprintf(why, why_size, "crashes/%s/report.json", id);
-	if (!json_parse("report.json", text, &json, why, why_size) && strcmp(json_text(json, "id"), id)) {
-		snprintf(why, why_size, "crashes/%s/report.json: not the report of this crash", id);
+	if (!json_parse(name, text, &json, why, why_size) && strcmp(json_text(json, "id"), id)) {
+		snprintf(why, why_size, "%s: not the report of this crash", name);
 		cJSON_Delete(json);
 		json = NULL;
 	}
