@@ -5,25 +5,7 @@
 #include "user/base/json.h"
 #include "user/base/text.h"
 #include "user/cli/commands.h"
-#include "user/cli/grid.h"
-#include "user/cli/listing.h"
-
-static const struct help crashes_help = {
-	"crashes [--app APP] [--cause CAUSE] [--gem GEM] [--fingerprint FP] [--since T] [--until T] [--limit "
-	"N] [--json]",
-	"Lists the recorded crashes, newest first. T is a duration back from now (1h, 30m, 7d) or a time\n"
-	"(2026-11-22T20:00:00Z). Only what is safely on disk is listed. Causes: null, non_canonical, "
-	"bad_jump,\n"
-	"write_read_only, unmapped, stack_overflow, injected, heap_corruption, abort, vm_error, oom,\n"
-	"illegal_instruction, arithmetic, bus, unknown.\n",
-	"  --app APP, --cause CAUSE, --gem GEM, --fingerprint FP   only those\n"
-	"  --since T, --until T                                    only those in this time\n"
-	"  --limit N                                               at most N (default 1000)\n"
-	"  --json                                                  one JSON object: {\"crashes\":[…]}\n",
-	"  lapidary crashes --since 1h\n"
-	"  lapidary crashes --app shop --cause null\n"
-	"  lapidary crashes --json | jq -r '.crashes[] | [.time, .blame.gem, .fingerprint] | @tsv'\n",
-};
+#include "user/cli/documents.h"
 
 /* "pg 1.5.4", or the module's base name when no gem is known; "?" is nobody. */
 static void blame_text(const cJSON *blame, char *out, size_t size)
@@ -56,52 +38,51 @@ static void add_row(struct grid *grid, const cJSON *crash)
 	grid_cell(grid, strcmp(state, "whole") ? TINT_RED : TINT_DIM, "%s", state);
 }
 
-static void print_table(const cJSON *all, bool colour)
+/* A damaged bundle is listed, and what is wrong with it is said. */
+static void tell_damage(const cJSON *all)
 {
-	struct grid *grid = grid_new("time (UTC)|id|app|pid>|signal|cause|address>|blame|confidence|bundle");
 	const cJSON *crash;
 
-	if (!grid)
-		return;
-	cJSON_ArrayForEach(crash, cJSON_GetObjectItem(all, "crashes")) add_row(grid, crash);
-	if (grid_rows(grid))
-		grid_print(grid, stdout, colour);
-	else
-		puts("no crashes");
-	grid_free(grid);
-	cJSON_ArrayForEach(
-		crash,
-		cJSON_GetObjectItem(all, "crashes")) if (!strcmp(json_text(crash, "bundle_state"), "damaged"))
-		command_error(0, "crashes: %s: damaged: %s", json_text(crash, "id"),
-			      json_text(crash, "bundle_problem"));
+	cJSON_ArrayForEach(crash, cJSON_GetObjectItem(all, "crashes"))
+	{
+		if (!strcmp(json_text(crash, "bundle_state"), "damaged"))
+			command_error(0, "crashes: %s: damaged: %s", json_text(crash, "id"),
+				      json_text(crash, "bundle_problem"));
+	}
 }
+
+static const char synopsis[] = "crashes [--app APP] [--cause CAUSE] [--gem GEM] [--fingerprint FP] "
+			       "[--since T] [--until T] [--limit N] [--json]";
+
+static const char about[] =
+	"Lists the recorded crashes, newest first. T is a duration back from now (1h, 30m, 7d) or a time\n"
+	"(2026-11-22T20:00:00Z). Only what is safely on disk is listed. Causes: null, non_canonical,\n"
+	"bad_jump, write_read_only, unmapped, stack_overflow, injected, heap_corruption, abort, vm_error,\n"
+	"oom, illegal_instruction, arithmetic, bus, unknown.\n";
+
+static const char options[] =
+	"  --app APP, --cause CAUSE, --gem GEM, --fingerprint FP   only those\n"
+	"  --since T, --until T                                    only those in this time\n"
+	"  --limit N                                               at most N (default 1000)\n"
+	"  --json                                                  one JSON object: {\"crashes\":[…]}\n";
+
+static const char examples[] =
+	"  lapidary crashes --since 1h\n"
+	"  lapidary crashes --app shop --cause null\n"
+	"  lapidary crashes --json | jq -r '.crashes[] | [.time, .blame.gem, .fingerprint] | @tsv'\n";
+
+static const struct documents crashes = {
+	.name = "crashes",
+	.help = {synopsis, about, options, examples},
+	.heads = "time (UTC)|id|app|pid>|signal|cause|address>|blame|confidence|bundle",
+	.row = add_row,
+	.read = store_crashes,
+	.flags = LISTING_APP | LISTING_CAUSE | LISTING_GEM | LISTING_FINGERPRINT | LISTING_TIME |
+		 LISTING_LIMIT,
+	.remark = tell_damage,
+};
 
 int cmd_crashes(int argc, char **argv)
 {
-	struct store_reader *reader = NULL;
-	struct listing listing;
-	cJSON *all = NULL;
-	int code = listing_start(&listing, argc, argv, &crashes_help,
-				 LISTING_APP | LISTING_CAUSE | LISTING_GEM | LISTING_FINGERPRINT |
-					 LISTING_TIME | LISTING_LIMIT,
-				 0);
-
-	if (code >= 0)
-		return code;
-	code = listing_store(&listing, argv[0], &reader);
-	if (code >= 0)
-		goto out;
-	code = EXIT_FINE;
-	if (store_crashes(reader, &listing.filter, &all))
-		code = command_error(EXIT_PROBLEMS,
-				     "crashes: the store cannot be read; the agent's next start checks it");
-	else if (listing.json)
-		code = print_json(all);
-	else
-		print_table(all, listing.colour);
-	cJSON_Delete(all);
-	store_reader_close(reader);
-out:
-	listing_done(&listing);
-	return code;
+	return documents_run(&crashes, argc, argv);
 }

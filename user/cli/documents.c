@@ -1,24 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The listings of kept documents: incidents, decisions, actions, gaps. They differ in their query and in
- * their columns, so each is a row of one table.
+ * The listings of the store differ in their query and in their columns, so each is a row of one table. Here
+ * are those of the documents that are kept as they came: incidents, decisions, actions, gaps.
  */
 #include <stdio.h>
 #include <string.h>
 #include "user/base/json.h"
 #include "user/base/when.h"
 #include "user/cli/commands.h"
-#include "user/cli/grid.h"
-#include "user/cli/listing.h"
-
-struct documents {
-	const char *name;
-	struct help help;
-	const char *heads;
-	void (*row)(struct grid *grid, const cJSON *one);
-	int (*read)(struct store_reader *reader, const struct store_filter *filter, cJSON **out);
-	unsigned flags;
-};
+#include "user/cli/documents.h"
 
 static void add_time(struct grid *grid, const cJSON *one, const char *key)
 {
@@ -96,49 +86,47 @@ static int read_gaps(struct store_reader *reader, const struct store_filter *fil
 	"  --limit N             at most N (default 1000)\n"                                                 \
 	"  --json                one JSON object\n"
 
+enum { FILTER_FLAGS = LISTING_APP | LISTING_TIME | LISTING_LIMIT };
+
 static const struct documents listings[] = {
-	{"incidents",
-	 {"incidents [--app APP] [--since T] [--until T] [--limit N] [--json]",
-	  "Lists what a person should know of, newest first: crashes, crash loops, databases that fail, each "
-	  "with\n"
-	  "its evidence and what to do.\n",
-	  FILTER_OPTIONS,
-	  "  lapidary incidents --since 1d\n  lapidary incidents --json | jq '.incidents[] | select(.state "
-	  "== \"open\")'\n"},
-	 "opened (UTC)|state|severity|kind|app|count>|what|what to do",
-	 incident_row,
-	 store_incidents,
-	 LISTING_APP | LISTING_TIME | LISTING_LIMIT},
-	{"decisions",
-	 {"decisions [--app APP] [--since T] [--until T] [--limit N] [--json]",
-	  "Lists what the rules asked for, newest first, with the counts it rests on.\n", FILTER_OPTIONS,
-	  "  lapidary decisions --app shop\n"},
-	 "time (UTC)|action|app|rule|counted|workers>|why",
-	 decision_row,
-	 store_decisions,
-	 LISTING_APP | LISTING_TIME | LISTING_LIMIT},
-	{"actions",
-	 {"actions [--app APP] [--since T] [--until T] [--limit N] [--json]",
-	  "Lists what was done about the decisions, newest first, or would have been and why it was not. "
-	  "This\n"
-	  "version observes: alerts are recorded, nothing else is carried out.\n",
-	  FILTER_OPTIONS, "  lapidary actions --since 1h --json\n"},
-	 "time (UTC)|action|app|target|outcome|why",
-	 action_row,
-	 store_actions,
-	 LISTING_APP | LISTING_TIME | LISTING_LIMIT},
-	{"gaps",
-	 {"gaps [--json]",
-	  "Lists the times when nobody watched: the agent was stopped, or killed (then the gap begins with "
-	  "the last\n"
-	  "moment up to which everything is known to be in the store).\n",
-	  "  --json   one JSON object: {\"gaps\":[{\"from\",\"to\",\"graceful\"}]}; \"to\" is null while "
-	  "nobody watches\n",
-	  "  lapidary gaps\n"},
-	 "from (UTC)|to (UTC)|for>|the agent was|dropped before>",
-	 gap_row,
-	 read_gaps,
-	 0},
+	{.name = "incidents",
+	 .help = {"incidents [--app APP] [--since T] [--until T] [--limit N] [--json]",
+		  "Lists what a person should know of, newest first: crashes, crash loops, databases\n"
+		  "that fail, each with its evidence and what to do.\n",
+		  FILTER_OPTIONS,
+		  "  lapidary incidents --since 1d\n"
+		  "  lapidary incidents --json | jq '.incidents[] | select(.state == \"open\")'\n"},
+	 .heads = "opened (UTC)|state|severity|kind|app|count>|what|what to do",
+	 .row = incident_row,
+	 .read = store_incidents,
+	 .flags = FILTER_FLAGS},
+	{.name = "decisions",
+	 .help = {"decisions [--app APP] [--since T] [--until T] [--limit N] [--json]",
+		  "Lists what the rules asked for, newest first, with the counts it rests on.\n",
+		  FILTER_OPTIONS, "  lapidary decisions --app shop\n"},
+	 .heads = "time (UTC)|action|app|rule|counted|workers>|why",
+	 .row = decision_row,
+	 .read = store_decisions,
+	 .flags = FILTER_FLAGS},
+	{.name = "actions",
+	 .help = {"actions [--app APP] [--since T] [--until T] [--limit N] [--json]",
+		  "Lists what was done about the decisions, newest first, or would have been and why it\n"
+		  "was not. This version observes: alerts are recorded, nothing else is carried out.\n",
+		  FILTER_OPTIONS, "  lapidary actions --since 1h --json\n"},
+	 .heads = "time (UTC)|action|app|target|outcome|why",
+	 .row = action_row,
+	 .read = store_actions,
+	 .flags = FILTER_FLAGS},
+	{.name = "gaps",
+	 .help = {"gaps [--json]",
+		  "Lists the times when nobody watched: the agent was stopped, or killed (then the gap\n"
+		  "begins with the last moment up to which all is known to be in the store).\n",
+		  "  --json   {\"gaps\":[{\"from\",\"to\",\"graceful\"}]}; \"to\" is null while nobody "
+		  "watches\n",
+		  "  lapidary gaps\n"},
+	 .heads = "from (UTC)|to (UTC)|for>|the agent was|dropped before>",
+	 .row = gap_row,
+	 .read = read_gaps},
 };
 
 static void print_table(const struct documents *documents, const cJSON *all, bool colour)
@@ -156,7 +144,7 @@ static void print_table(const struct documents *documents, const cJSON *all, boo
 	grid_free(grid);
 }
 
-static int documents_run(const struct documents *documents, int argc, char **argv)
+int documents_run(const struct documents *documents, int argc, char **argv)
 {
 	struct store_reader *reader = NULL;
 	struct listing listing;
@@ -177,6 +165,8 @@ static int documents_run(const struct documents *documents, int argc, char **arg
 		code = print_json(all);
 	else
 		print_table(documents, all, listing.colour);
+	if (all && !listing.json && documents->remark)
+		documents->remark(all);
 	cJSON_Delete(all);
 	store_reader_close(reader);
 out:
