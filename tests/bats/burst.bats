@@ -21,10 +21,9 @@ teardown_file() {
 }
 
 @test "300 crashes at 30 a second over 20 parents, beside a fault loop and a query flood" {
-	local deaths
 	agent_start
-	nice -n 19 	ruby_start faults nobody noise.rb faults "$WORK/gate"
-	nice -n 19 	ruby_start queries nobody noise.rb queries "$WORK/gate"
+	ruby_start faults nobody noise.rb faults "$WORK/gate"
+	ruby_start queries nobody noise.rb queries "$WORK/gate"
 	ruby_start burst nobody burst.rb 20 15 30 "$WORK/gate"
 	yield_to_others faults queries postgres # so that two cores can die 30 times a second
 	wait_until 20 all_ready
@@ -35,15 +34,15 @@ teardown_file() {
 	process_stop queries TERM
 	# every child died by its own handler's abort
 	[ "$(grep -c ' 6$' "$WORK/burst.out")" = 300 ]
-	deaths=$(awk '$2 == 6 {print $1}' "$WORK/burst.out" | jq -s sort)
 	wait_until 30 recorded 300
-	check "$(lap crashes --json --limit 2000 | jq '[.crashes[].pid] | sort')" '. == $deaths' --argjson deaths "$deaths"
-	check "$(lap crashes --json --limit 2000)" '.crashes | map(.id) | unique | length == 300'
-	check "$(lap crashes --json --limit 2000)" '.crashes | all(.signal == "SIGSEGV" and .fault_address == "0x18")'
+	lap crashes --json --app burst --limit 2000 >"$WORK/crashes.json"
+	diff <(awk '$2 == 6 {print $1}' "$WORK/burst.out" | sort) <(jq -r '.crashes[].pid' "$WORK/crashes.json" | sort)
+	check "$(<"$WORK/crashes.json")" '.crashes | map(.id) | unique | length == 300'
+	check "$(<"$WORK/crashes.json")" '.crashes | all(.signal == "SIGSEGV" and .fault_address == "0x18")'
 	bundles_are_whole
 	# the noise was real
 	[ "$(awk '/count/ {print $2}' "$WORK/faults.out")" -gt 100000 ]
-	[ "$(awk '/count/ {print $2}' "$WORK/queries.out")" -gt 5000 ]
+	[ "$(awk '/count/ {print $2}' "$WORK/queries.out")" -gt 1000 ]
 	grep took "$WORK/burst.out" >&3
 }
 
@@ -62,7 +61,7 @@ all_ready() {
 }
 
 recorded() {
-	[ "$(lap crashes --json --limit 2000 | jq '.crashes | length')" -ge "$1" ]
+	[ "$(lap crashes --json --app burst --limit 2000 | jq '.crashes | length')" -ge "$1" ]
 }
 
 # Each listed crash has its folder with a report that parses and says the same id; no folder is unlisted.
@@ -77,13 +76,12 @@ bundles_are_whole() {
 }
 
 @test "kill -9 of the agent within 50 ms of a fault, 20 times: nothing torn, what is lost lies in a gap" {
-	local round before pid time line
+	local round pid time line
 	agent_stop
 	install -o nobody /dev/null "$WORK/victims"
 	mkfifo -m 0666 "$WORK/victims.fifo"
 	exec 7<>"$WORK/victims.fifo"
 	ruby_start victims nobody victims.rb "$WORK/victims" "$WORK/victims.fifo"
-	before=$(lap crashes --json --limit 2000 | jq '.crashes | length')
 	RANDOM=${LAPIDARY_SEED:=$(date +%s)}
 	echo "# seed $LAPIDARY_SEED" >&3
 	for round in {1..20}; do
@@ -100,13 +98,13 @@ bundles_are_whole() {
 	agent_start
 	exec 7>&-
 	bundles_are_whole
-	lap crashes --json --limit 2000 >"$WORK/crashes.json"
+	lap crashes --json --app victims --limit 2000 >"$WORK/crashes.json"
 	lap gaps --json >"$WORK/gaps.json"
 	check "$(<"$WORK/gaps.json")" '.gaps | length >= 20'
 	while read -r round pid time; do
 		recorded_once_or_in_gap "$pid" "$time"
 	done <"$WORK/victims"
-	[ "$(jq '.crashes | length' "$WORK/crashes.json")" -le $((before + 20)) ]
+	[ "$(jq '.crashes | length' "$WORK/crashes.json")" -le 20 ]
 }
 
 pause_ms() {
