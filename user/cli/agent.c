@@ -130,14 +130,31 @@ static int open_model(struct agent *agent)
 	return 0;
 }
 
+/* The probes take what the most generous app may have; crash_confirmed keeps each app to its own. */
+static const char *widest_capture(const struct config *config)
+{
+	static const char *const levels[] = {"none", "registers", "stack"};
+	int widest = 0;
+
+	for (int level = 0; level < 3; level++) {
+		if (strcmp(config->capture, levels[level]) == 0)
+			widest = level;
+		for (size_t i = 0; i < config->app_count; i++)
+			if (level > widest && strcmp(config->apps[i].capture, levels[level]) == 0)
+				widest = level;
+	}
+	return levels[widest];
+}
+
 static int open_probes(struct agent *agent)
 {
+	const char *capture = widest_capture(&agent->config);
 	struct probe_options options = {
 		.life_ring_bytes = agent->config.life_ring,
 		.capture_ring_bytes = agent->config.capture_ring,
 		.flow_ring_bytes = agent->config.flow_ring,
-		.stack_bytes = strcmp(agent->config.capture, "stack") == 0 ? agent->config.stack_bytes : 0,
-		.no_captures = strcmp(agent->config.capture, "none") == 0,
+		.stack_bytes = strcmp(capture, "stack") == 0 ? agent->config.stack_bytes : 0,
+		.no_captures = strcmp(capture, "none") == 0,
 		.no_uprobe_multi = !agent->config.uprobe_multi,
 	};
 	char why[512] = "";

@@ -38,6 +38,7 @@ struct watched {
 	uint32_t uid;
 	bool named; /* EV_INFO was made */
 	char ruby[16];
+	char capture[12];    /* "none", "registers", "stack"; "" until its app is known */
 	struct ev_info info; /* the latest; a fork starts with its parent's */
 };
 

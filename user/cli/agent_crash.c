@@ -54,8 +54,17 @@ static struct capture_key key_of(const struct ev_head *head)
 	return (struct capture_key){.start_ns = head->start_ns, .tgid = head->tgid, .tid = head->tid};
 }
 
+/* What the configuration lets be taken of the process: its app's word, else that for all. */
+static const char *capture_level(const struct agent *agent, uint32_t tgid, uint64_t start_ns)
+{
+	const struct watched *watched = watch_find(agent, tgid, start_ns);
+
+	return watched && watched->capture[0] ? watched->capture : agent->config.capture;
+}
+
 static void keep_capture(struct agent *agent, const struct ev_fault *fault)
 {
+	bool stack = strcmp(capture_level(agent, fault->head.tgid, fault->head.start_ns), "stack") == 0;
 	struct capture_key key = key_of(&fault->head);
 	struct capture *capture = table_get(agent->captures, &key);
 
@@ -67,7 +76,7 @@ static void keep_capture(struct agent *agent, const struct ev_fault *fault)
 	if (!capture)
 		return;
 	memcpy(&capture->fault, fault, sizeof(*fault)); /* the flexible stack stays behind */
-	capture->stack = fault->stack_len ? malloc(fault->stack_len) : NULL;
+	capture->stack = fault->stack_len && stack ? malloc(fault->stack_len) : NULL;
 	if (capture->stack) {
 		memcpy(capture->stack, fault->stack, fault->stack_len);
 		capture->stack_size = fault->stack_len;
@@ -154,6 +163,8 @@ void crash_confirmed(struct agent *agent, const struct notice *notice)
 		.maps_source = maps_source(agent->maps, crash.process.tgid, crash.process.start_ns),
 		.stack = capture ? capture->stack : NULL,
 		.stack_size = capture ? capture->stack_size : 0,
+		.no_registers =
+			strcmp(capture_level(agent, crash.process.tgid, crash.process.start_ns), "none") == 0,
 		.wall_offset_ns = agent->wall_offset_ns,
 		.host = agent->host,
 		.agent_version = LAPIDARY_VERSION,

@@ -29,6 +29,7 @@ static void read_facts(struct job *job)
 		return;
 	app = config_app_of(&job->agent->config, facts.uid, facts.cgroup, facts.comm, facts.title);
 	answer->excluded = app && app->exclude;
+	text_copy(answer->capture, sizeof(answer->capture), app ? app->capture : job->agent->config.capture);
 	info->uid = facts.uid;
 	info->gid = facts.gid;
 	info->parent_tgid = facts.parent_tgid;

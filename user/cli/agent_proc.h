@@ -22,6 +22,7 @@ struct proc_answer {
 	uint32_t tgid;
 	uint64_t start_ns;
 	unsigned wanted, got; /* got: those of FACTS, MAPS, SAMPLE that could be read */
+	char capture[12];     /* what may be taken of it; only with FACTS */
 	bool excluded;        /* by the configuration; only with FACTS */
 	char *maps;           /* text of /proc/PID/maps */
 	size_t maps_size;

@@ -96,13 +96,14 @@ void watch_born(struct agent *agent, const struct ev_birth *birth)
 					       : NULL;
 	struct watched *child = find(agent, birth->head.tgid, birth->head.start_ns);
 	struct ev_info info = {0};
-	char ruby[16] = "";
+	char ruby[16] = "", capture[12] = "";
 
 	if (child && child->gone_ns == 0)
 		return; /* marked by its start and found by its maps as well */
 	if (parent) {
 		info = parent->info;
 		text_copy(ruby, sizeof(ruby), parent->ruby);
+		text_copy(capture, sizeof(capture), parent->capture);
 	}
 	child = enter(agent, birth->head.tgid, birth->head.start_ns, birth->uid);
 	if (!child)
@@ -112,6 +113,7 @@ void watch_born(struct agent *agent, const struct ev_birth *birth)
 		return;
 	}
 	child->info = info;
+	text_copy(child->capture, sizeof(child->capture), capture);
 	text_copy(child->ruby, sizeof(child->ruby), ruby);
 	maps_fork(agent->maps, birth->parent_tgid, birth->parent_start_ns, birth->head.tgid,
 		  birth->head.start_ns);
@@ -221,6 +223,7 @@ void watch_answered(struct agent *agent, const struct proc_answer *answer)
 	if (facts) {
 		changed = !watched->named || strcmp(watched->info.title, answer->info.title) != 0;
 		watched->info = answer->info;
+		text_copy(watched->capture, sizeof(watched->capture), answer->capture);
 	}
 	if (changed) {
 		if (!watched->named)

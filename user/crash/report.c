@@ -114,7 +114,7 @@ static char *report_print(const struct crash_input *input, enum cause cause, con
 	add_verdict(json, input, cause, evidence, out);
 	cJSON_AddItemToObject(json, "fault", part_fault(crash));
 	cJSON_AddItemToObject(json, "location", part_location(crash));
-	cJSON_AddItemToObject(json, "registers", part_registers(crash));
+	cJSON_AddItemToObject(json, "registers", part_registers(input));
 	cJSON_AddItemToObject(json, "native_frames", part_frames(input, scan));
 	cJSON_AddItemToObject(json, "ruby_frames", cJSON_CreateArray());
 	cJSON_AddItemToObject(json, "vm_error", part_vm_error(crash));

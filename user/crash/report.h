@@ -37,6 +37,7 @@ struct crash_input {
 	const struct maps_region *regions; /* may be NULL */
 	size_t region_count;
 	enum maps_source maps_source;
+	bool no_registers;    /* the configuration forbids them */
 	const uint8_t *stack; /* may be NULL: registers alone */
 	size_t stack_size;
 	const char *flight; /* events.jsonl, may be NULL */

@@ -27,16 +27,17 @@ static void add_build_id(cJSON *object, const uint8_t *id, size_t size)
 	json_add_text(object, "build_id", hex);
 }
 
-cJSON *part_registers(const struct crash *crash)
+cJSON *part_registers(const struct crash_input *input)
 {
 	static const char *const names[REG_COUNT] = {
 		"r15",    "r14", "r13", "r12",     "rbp",     "rbx", "r11",      "r10", "r9",
 		"r8",     "rax", "rcx", "rdx",     "rsi",     "rdi", "orig_rax", "rip", "cs",
 		"eflags", "rsp", "ss",  "fs_base", "gs_base", "ds",  "es",       "fs",  "gs",
 	};
+	const struct crash *crash = input->crash;
 	cJSON *registers;
 
-	if (!crash->has_fault)
+	if (!crash->has_fault || input->no_registers)
 		return cJSON_CreateNull();
 	registers = cJSON_CreateObject();
 	for (int i = 0; i < REG_COUNT; i++)

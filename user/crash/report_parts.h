@@ -6,7 +6,7 @@
 #include "user/crash/blame.h"
 
 /* Each returns a new object, array or null that the caller adds; NULL: no memory. */
-cJSON *part_registers(const struct crash *crash);
+cJSON *part_registers(const struct crash_input *input);
 cJSON *part_fault(const struct crash *crash);
 cJSON *part_location(const struct crash *crash);
 cJSON *part_frames(const struct crash_input *input, const struct scan *scan);

@@ -91,7 +91,9 @@ cJSON *part_states(const struct crash_input *input)
 	cJSON *states = cJSON_CreateObject();
 	static const char later[] = "captured by a later version";
 
-	if (crash->has_fault)
+	if (input->no_registers)
+		state(states, "registers", "missing", "capture is none for this app");
+	else if (crash->has_fault)
 		state(states, "registers", "complete", "%s", "");
 	else
 		state(states, "registers", "missing", "no record of the fault reached the agent");
