@@ -249,7 +249,7 @@ static void match_task(void *context, const struct probe_task *task)
 		wanted->start_ns = task->start_ns;
 }
 
-static void is_ruby(void *context, uint32_t tgid, uint64_t start_ns, const char *version)
+static void is_ruby(void *context, uint32_t tgid, uint64_t start_ns, uint64_t seen_ns, const char *version)
 {
 	struct agent *agent = context;
 	struct watched *watched = find(agent, tgid, start_ns);
@@ -265,7 +265,8 @@ static void is_ruby(void *context, uint32_t tgid, uint64_t start_ns, const char 
 	}
 	if (!start_ns)
 		probe_each_task(agent->probe, match_task, &wanted);
-	if (wanted.start_ns)
+	/* one that was born since has the id alone in common with the one that mapped it */
+	if (wanted.start_ns && wanted.start_ns <= seen_ns)
 		proc_ask(agent, tgid, wanted.start_ns, PROC_FACTS | PROC_MAPS | PROC_SAMPLE | PROC_ADOPT);
 }
 

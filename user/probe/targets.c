@@ -42,6 +42,15 @@ struct sweep {
 	uint64_t now_ns;
 };
 
+/* A file whose group has others stays while a process counts through it (bpf/shared.h). */
+static void let_go(struct sweep *sweep, struct file *file, const struct file_key *key)
+{
+	if (groups_files(sweep->targets->groups, file->group) > 1 && users_claim(sweep->targets, file))
+		file->idle_since_ns = sweep->now_ns;
+	else
+		table_delete(sweep->targets->files, key);
+}
+
 /* Goes on without perf events that never came; lets idle files go. */
 static void sweep_file(void *context, const void *key, void *value)
 {
@@ -49,33 +58,21 @@ static void sweep_file(void *context, const void *key, void *value)
 	struct file_key copy = *(const struct file_key *)key;
 	struct file *file = value;
 
-	if (file->state == FILE_OPENING_EVENTS && sweep->now_ns - file->asked_ns > 2 * ANSWER_NS)
+	if (file->state == FILE_OPENING_EVENTS && sweep->now_ns - file->asked_ns > EVENTS_NS)
 		answer_attach(sweep->targets, file, &copy);
 	else if (file->state == FILE_ATTACHED && file->users == 0 &&
-		 sweep->now_ns - file->idle_since_ns > LINGER_NS)
-		table_delete(sweep->targets->files, &copy);
-}
-
-/* The spawner died with it, or overran its time. */
-static void sweep_question(void *context, const void *key, void *value)
-{
-	struct sweep *sweep = context;
-	const struct question *question = value;
-
-	if (question->asked_ns && sweep->now_ns - question->asked_ns > 2 * ANSWER_NS)
-		table_delete(sweep->targets->questions, key);
+		 sweep->now_ns - file->idle_since_ns > sweep->targets->options.linger_ns)
+		let_go(sweep, file, &copy);
 }
 
 void targets_tick(struct targets *targets, uint64_t now_ns)
 {
 	struct sweep sweep = {targets, now_ns};
+	uint64_t limit_ns = targets->options.answer_ns;
 
-	struct file *file = targets->busy ? table_peek(targets->files, &targets->examining) : NULL;
-
-	spawner_watchdog(targets->options.spawner, now_ns / 1000000, ANSWER_NS / 1000000);
-	if (file && targets->examiner && now_ns - file->asked_ns > ANSWER_NS)
+	spawner_watchdog(targets->options.spawner, now_ns / 1000000, limit_ns / 1000000);
+	if (targets->busy && targets->examiner && now_ns > targets->examining_since_ns + limit_ns)
 		answer_lost_examiner(targets, -ETIMEDOUT);
-	table_each(targets->questions, sweep_question, &sweep);
 	ask_send(targets);
 	table_each(targets->files, sweep_file, &sweep);
 	ask_examiner(targets);
@@ -94,7 +91,10 @@ static struct mapping_key mapping_key_of(const struct maps_region *region)
 void targets_mapping(struct targets *targets, uint32_t tgid, uint64_t start_ns,
 		     const struct maps_region *region)
 {
-	struct asker asker = {.tgid = tgid, .start_ns = start_ns, .mapping = mapping_key_of(region)};
+	struct asker asker = {.tgid = tgid,
+			      .start_ns = start_ns,
+			      .seen_ns = when_boot_now(),
+			      .mapping = mapping_key_of(region)};
 	struct spawner_request request = {.verb = SPAWNER_OPEN_MAPPED,
 					  .tgid = tgid,
 					  .start_ns = start_ns,
@@ -181,6 +181,9 @@ int targets_new(const struct targets_options *options, const struct targets_even
 	if (!targets)
 		return -ENOMEM;
 	targets->options = *options;
+	targets->options.fresh_ns = options->fresh_ns ? options->fresh_ns : FRESH_NS;
+	targets->options.linger_ns = options->linger_ns ? options->linger_ns : LINGER_NS;
+	targets->options.answer_ns = options->answer_ns ? options->answer_ns : ANSWER_NS;
 	targets->events = *events;
 	targets->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	targets->kinds = table_new(sizeof(struct mapping_key), sizeof(struct kind), KINDS, NULL, NULL);

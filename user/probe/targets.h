@@ -30,11 +30,18 @@ struct targets_options {
 	struct spawner *spawner; /* borrowed */
 	uint32_t examiner_uid;
 	bool uprobe_multi; /* false: perf uprobes, opened by the spawner */
+	/* 0: as ever. How long a mapping is believed to show the same file (a minute), an attachment stays
+	 * without users (10 s), spawner and examiner may take (5 s). */
+	uint64_t fresh_ns, linger_ns, answer_ns;
 };
 
-/* What the owner is told. start_ns is 0 when the mapping came from a process that is not watched yet. */
+/*
+ * What the owner is told. start_ns is 0 when the mapping came from a process that is not watched yet: then
+ * it is the one that had this id at seen_ns, not one that was born later. A Ruby is told of even when its
+ * file cannot be probed.
+ */
 struct targets_events {
-	void (*ruby)(void *context, uint32_t tgid, uint64_t start_ns, const char *version);
+	void (*ruby)(void *context, uint32_t tgid, uint64_t start_ns, uint64_t seen_ns, const char *version);
 	void (*attached)(void *context, const struct library *library, const char *path);
 	void (*problem)(void *context, const char *path, const char *what);
 	void *context;
@@ -70,7 +77,8 @@ void targets_each(const struct targets *targets, targets_file_fn fn, void *conte
 struct targets_stats {
 	uint32_t attached;   /* files */
 	uint64_t examined;   /* questions answered */
-	uint64_t overflowed; /* mappings not looked at: too many questions open, or a limit reached */
+	uint64_t overflowed; /* mappings not looked at: too many questions were open */
+	uint64_t refused;    /* files not probed: a limit was reached */
 	uint64_t failed;     /* files that could not be opened or examined */
 	uint64_t examiner_deaths;
 };

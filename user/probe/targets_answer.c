@@ -16,51 +16,67 @@ static void remember_kind(struct targets *targets, const struct asker *asker, co
 		return;
 	kind->checked_ns = when_boot_now();
 	kind->library = file->library.kind;
+	kind->refused = file->state == FILE_REFUSED;
 	kind->file = *key;
+	memcpy(kind->version, file->library.version, sizeof(kind->version));
 	kind->build_id_len = file->library.build_id_len;
 	memcpy(kind->build_id, file->library.build_id, sizeof(kind->build_id));
 }
 
+/* A Ruby makes its process a watched one. */
+static void tell_ruby(struct targets *targets, uint32_t library, const struct asker *asker,
+		      const char *version)
+{
+	if (library == LIBRARY_RUBY && asker->tgid && targets->events.ruby)
+		targets->events.ruby(targets->events.context, asker->tgid, asker->start_ns, asker->seen_ns,
+				     version);
+}
+
+static void serve(struct targets *targets, struct file *file, const struct file_key *key,
+		  const struct asker *asker)
+{
+	if (file->state == FILE_ATTACHED && asker->tgid)
+		users_note(targets, file, key, asker->tgid, asker->start_ns);
+	tell_ruby(targets, file->library.kind, asker, file->library.version);
+}
+
+/* What is remembered is not made fresh by this: that takes a look at the file. */
 bool answer_from_memory(struct targets *targets, const struct asker *asker)
 {
 	struct kind *kind = table_get(targets->kinds, &asker->mapping);
 	struct file *file;
 
-	if (!kind || when_boot_now() - kind->checked_ns > FRESH_NS)
+	if (!kind || when_boot_now() - kind->checked_ns > targets->options.fresh_ns)
 		return false;
 	if (kind->library == LIBRARY_NEITHER || (kind->library == LIBRARY_LIBPQ && asker->start_ns == 0))
 		return true;
+	if (kind->refused) {
+		tell_ruby(targets, kind->library, asker, kind->version);
+		return true;
+	}
 	file = table_get(targets->files, &kind->file);
-	if (file)
-		answer_serve(targets, file, &kind->file, asker);
-	return file != NULL;
-}
-
-/* The file is what the asker wanted to know of: a Ruby makes its process a watched one. */
-void answer_serve(struct targets *targets, struct file *file, const struct file_key *key,
-		  const struct asker *asker)
-{
-	remember_kind(targets, asker, file, key);
+	if (!file)
+		return false; /* let go meanwhile */
 	if (file->state != FILE_ATTACHED)
-		return;
-	users_note(targets, file, key, asker->tgid, asker->start_ns);
-	if (file->library.kind == LIBRARY_RUBY && targets->events.ruby)
-		targets->events.ruby(targets->events.context, asker->tgid, asker->start_ns,
-				     file->library.version);
+		return file_wait(file, asker) == 0; /* and on its way again */
+	serve(targets, file, &kind->file, asker);
+	return true;
 }
 
 static void serve_all(struct targets *targets, struct file *file, const struct file_key *key)
 {
 	for (uint32_t i = 0; i < file->waiting_count; i++) {
-		struct asker asker = file->waiting[i];
-
-		answer_serve(targets, file, key, &asker);
+		remember_kind(targets, &file->waiting[i], file, key);
+		serve(targets, file, key, &file->waiting[i]);
 	}
 	file_forget_waiting(file);
+	/* what it is is remembered; the file need not be, and is looked at again when that is old */
+	if (file->state != FILE_ATTACHED)
+		table_delete(targets->files, key);
 }
 
 struct uid_count {
-	uint32_t uid, attached;
+	uint32_t uid, attached, of_uid;
 };
 
 static void count_uid(void *context, const void *key, void *value)
@@ -69,7 +85,10 @@ static void count_uid(void *context, const void *key, void *value)
 	const struct file *file = value;
 
 	(void)key;
-	count->attached += file->state == FILE_ATTACHED && file->uid == count->uid;
+	if (file->state != FILE_ATTACHED && file->state != FILE_OPENING_EVENTS)
+		return;
+	count->attached++;
+	count->of_uid += file->uid == count->uid;
 }
 
 /* The host's files are root's, whoever maps them first; the limit is for what a user may make. */
@@ -78,28 +97,36 @@ static bool over_limit(struct targets *targets, uint32_t uid)
 	struct uid_count count = {.uid = uid};
 
 	table_each(targets->files, count_uid, &count);
-	return targets->stats.attached >= TARGETS_FILES ||
-	       (uid != 0 && count.attached >= TARGETS_FILES_PER_UID);
+	return count.attached >= TARGETS_FILES || (uid != 0 && count.of_uid >= TARGETS_FILES_PER_UID);
+}
+
+/* Whoever makes such files may make any number of them: one line a minute. */
+static void refuse(struct targets *targets, struct file *file, const struct file_key *key)
+{
+	uint64_t now = when_boot_now();
+
+	targets->stats.refused++;
+	if (!targets->limit_told_ns || now - targets->limit_told_ns > FRESH_NS) {
+		targets->limit_told_ns = now;
+		targets_report(targets, file->path, "not probed: too many different files are probed already",
+			       0);
+	}
+	file->state = FILE_REFUSED;
+	file_close(file);
+	serve_all(targets, file, key);
 }
 
 /* The descriptor is closed either way: none is kept on an app's mount. */
 void answer_attach(struct targets *targets, struct file *file, const struct file_key *key)
 {
-	int err = 0;
+	int err = file_attach(file, targets->options.probe, targets->groups, ++targets->next_attachment);
 
-	if (over_limit(targets, file->uid)) {
-		targets->stats.overflowed++;
-		targets_report(targets, file->path, "not probed: too many different files are probed already",
-			       0);
-		file->state = FILE_REFUSED;
-	} else {
-		err = file_attach(file, targets->options.probe, targets->groups, ++targets->next_attachment);
-		file->state = err ? FILE_REFUSED : FILE_ATTACHED;
-	}
+	file->state = err ? FILE_REFUSED : FILE_ATTACHED;
 	file_close(file);
 	if (err) {
 		targets_report(targets, file->path, "not probed", err);
-	} else if (file->state == FILE_ATTACHED) {
+	} else {
+		file->idle_since_ns = when_boot_now(); /* its first user may have to be adopted yet */
 		targets->stats.attached++;
 		if (targets->events.attached)
 			targets->events.attached(targets->events.context, &file->library, file->path);
@@ -112,8 +139,10 @@ void answer_attach(struct targets *targets, struct file *file, const struct file
 /* perf uprobes: one event a site, opened by the spawner, then all are attached at once. */
 static void open_perf_events(struct targets *targets, struct file *file, const struct file_key *key)
 {
-	if (file_expect_events(file) != 0)
+	if (file_expect_events(file) != 0) {
+		answer_attach(targets, file, key); /* says what is missing */
 		return;
+	}
 	file->state = FILE_OPENING_EVENTS;
 	file->asked_ns = when_boot_now();
 	for (uint32_t i = 0; i < file->library.site_count; i++) {
@@ -132,9 +161,20 @@ static void open_perf_events(struct targets *targets, struct file *file, const s
 		answer_attach(targets, file, key);
 }
 
+/* The examiner was lost with the file in work. */
+static bool was_lost(int result)
+{
+	return result == -EIO || result == -EPIPE || result == -EPROTO || result == -ETIMEDOUT;
+}
+
 static void examined(struct targets *targets, struct file *file, const struct file_key *key,
 		     const struct examiner_answer *answer)
 {
+	if (was_lost(answer->result) && ++file->tries < TRIES) {
+		file->state = FILE_OPEN;
+		table_get(targets->files, key); /* behind the others */
+		return;
+	}
 	targets->stats.examined++;
 	if (answer->result == 0)
 		file->library = answer->library;
@@ -143,7 +183,8 @@ static void examined(struct targets *targets, struct file *file, const struct fi
 	if (file->library.kind == LIBRARY_NEITHER) {
 		file_close(file);
 		serve_all(targets, file, key);
-		table_delete(targets->files, key); /* its kind is remembered, the file need not be */
+	} else if (over_limit(targets, file->uid)) {
+		refuse(targets, file, key);
 	} else if (targets->options.uprobe_multi) {
 		answer_attach(targets, file, key);
 	} else {
@@ -168,15 +209,17 @@ static void opened(struct targets *targets, const struct question *question, str
 	file = table_put(targets->files, &key, &fresh);
 	if (!file)
 		return;
-	if (!fresh && (file->state == FILE_ATTACHED || file->state == FILE_REFUSED)) {
-		answer_serve(targets, file, &key, &question->asker);
+	if (!fresh && file->state == FILE_ATTACHED) {
+		remember_kind(targets, &question->asker, file, &key);
+		serve(targets, file, &key, &question->asker);
 		return;
 	}
 	if (fresh) {
 		file_start(file, question->request.path, answer->uid, answer->fd);
 		answer->fd = -1;
 	}
-	file_wait(file, &question->asker);
+	if (file_wait(file, &question->asker) != 0)
+		targets->stats.overflowed++;
 	ask_examiner(targets);
 }
 
@@ -211,32 +254,64 @@ static void adopt_examiner(struct targets *targets, struct spawner_answer *answe
 	epoll_ctl(targets->epoll_fd, EPOLL_CTL_ADD, examiner_fd(targets->examiner), &event);
 }
 
+static void drop_question(void *targets, const void *key, void *value)
+{
+	(void)value;
+	table_delete(((struct targets *)targets)->questions, key);
+}
+
+static void drop_unfinished(void *targets, const void *key, void *value)
+{
+	const struct file_key copy = *(const struct file_key *)key;
+
+	if (((struct file *)value)->state != FILE_ATTACHED)
+		table_delete(((struct targets *)targets)->files, &copy);
+}
+
+/* The nursery is gone, and with it the capabilities: what is probed stays probed, nothing is waited for. */
+static void lose_spawner(struct targets *targets)
+{
+	targets->spawner_lost = true;
+	epoll_ctl(targets->epoll_fd, EPOLL_CTL_DEL, spawner_fd(targets->options.spawner), NULL);
+	table_each(targets->questions, drop_question, targets);
+	table_each(targets->files, drop_unfinished, targets);
+	targets->examiner_asked = false;
+	targets_report(targets, "spawner",
+		       "died with its parent: no new file can be probed; restart the agent", 0);
+}
+
+static void take_answer(struct targets *targets, struct spawner_answer *answer)
+{
+	struct question *question = table_peek(targets->questions, &answer->token), copy;
+
+	if (!question)
+		return;
+	copy = *question;
+	table_delete(targets->questions, &answer->token);
+	/* what was in work when the spawner was lost may be innocent */
+	if ((answer->result == -EPIPE || answer->result == -ETIMEDOUT) && copy.tries + 1 < TRIES)
+		ask_again(targets, &copy);
+	else if (answer->verb == SPAWNER_PERF_UPROBE)
+		event_opened(targets, &copy, answer);
+	else
+		opened(targets, &copy, answer);
+}
+
 static void spawner_ready(struct targets *targets)
 {
 	struct spawner_answer answer;
 	int got;
 
 	while ((got = spawner_read(targets->options.spawner, &answer)) == 1) {
-		struct question *question = table_peek(targets->questions, &answer.token), copy;
-
-		if (answer.verb == SPAWNER_EXAMINER) {
+		if (answer.verb == SPAWNER_EXAMINER)
 			adopt_examiner(targets, &answer);
-		} else if (question) {
-			copy = *question;
-			table_delete(targets->questions, &answer.token);
-			(answer.verb == SPAWNER_PERF_UPROBE ? event_opened : opened)(targets, &copy, &answer);
-		}
+		else
+			take_answer(targets, &answer);
 		if (answer.fd >= 0)
 			close(answer.fd);
 	}
-	if (got == -EPIPE && !targets->spawner_lost) {
-		targets->spawner_lost = true;
-		/* the nursery is gone, and with it the capabilities: what is probed stays probed */
-		epoll_ctl(targets->epoll_fd, EPOLL_CTL_DEL, spawner_fd(targets->options.spawner), NULL);
-		targets_report(targets, "spawner",
-			       "died with its parent: no new file can be probed; restart the agent", 0);
-	}
-	ask_send(targets);
+	if (got == -EPIPE && !targets->spawner_lost)
+		lose_spawner(targets);
 }
 
 static void answered(struct targets *targets, const struct examiner_answer *answer)
@@ -279,4 +354,5 @@ void targets_ready(struct targets *targets)
 {
 	spawner_ready(targets);
 	examiner_ready(targets);
+	ask_send(targets);
 }

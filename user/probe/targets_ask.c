@@ -12,13 +12,25 @@ struct question *ask_new(struct targets *targets, const struct spawner_request *
 		targets->stats.overflowed++;
 		return NULL;
 	}
-	question = table_put(targets->questions, &token, NULL);
+	question = targets->spawner_lost ? NULL : table_put(targets->questions, &token, NULL);
 	if (!question)
 		return NULL;
 	targets->next_token = token;
 	question->request = *request;
 	question->request.token = token;
 	return question;
+}
+
+void ask_again(struct targets *targets, const struct question *question)
+{
+	struct question *again = ask_new(targets, &question->request);
+	uint64_t token = targets->next_token;
+
+	if (!again)
+		return;
+	*again = *question;
+	again->request.token = token;
+	again->tries++;
 }
 
 /* False: the spawner has no room. */
@@ -35,16 +47,40 @@ static bool send_one(struct targets *targets, uint64_t token, struct question *q
 	if (question->request.verb == SPAWNER_PERF_UPROBE)
 		file = table_peek(targets->files, &question->file);
 	err = spawner_ask(targets->options.spawner, &question->request, file ? file->fd : -1);
-	question->asked_ns = when_boot_now();
 	return err == 0;
+}
+
+static void count_waiting(void *context, const void *key, void *value)
+{
+	const struct file *file = value;
+
+	(void)key;
+	*(uint32_t *)context += file->state == FILE_OPEN || file->state == FILE_EXAMINING;
+}
+
+/*
+ * The spawner opens faster than the examiner looks. Without a limit the descriptors on apps' mounts would
+ * pile up, and the table of files would make room for them by letting attached ones go.
+ */
+static bool has_room(struct targets *targets)
+{
+	uint32_t waiting = 0;
+
+	table_each(targets->files, count_waiting, &waiting);
+	return waiting < EXAMINED_MAX;
 }
 
 void ask_send(struct targets *targets)
 {
+	bool room = has_room(targets);
+
 	while (targets->sent_token < targets->next_token) {
 		uint64_t token = targets->sent_token + 1;
 		struct question *question = table_peek(targets->questions, &token);
 
+		/* perf events are asked for by files that wait for nothing else */
+		if (question && !room && question->request.verb == SPAWNER_OPEN_MAPPED)
+			break;
 		if (question && !send_one(targets, token, question))
 			break;
 		targets->sent_token = token;
@@ -93,6 +129,6 @@ void ask_examiner(struct targets *targets)
 	if (examiner_ask(targets->examiner, targets->examine_token = ++targets->next_token, file->fd) != 0)
 		return; /* a dead examiner is noticed when its descriptor is read */
 	targets->busy = true;
+	targets->examining_since_ns = when_boot_now();
 	file->state = FILE_EXAMINING;
-	file->asked_ns = when_boot_now();
 }

@@ -66,6 +66,11 @@ static uint16_t group_join(struct groups *groups, const struct library *library)
 	return empty;
 }
 
+uint32_t groups_files(const struct groups *groups, uint16_t group)
+{
+	return groups->group[group].files;
+}
+
 void file_start(struct file *file, const char *path, uint32_t uid, int fd)
 {
 	file->state = FILE_OPEN;
@@ -75,19 +80,27 @@ void file_start(struct file *file, const char *path, uint32_t uid, int fd)
 	text_copy(file->path, sizeof(file->path), path);
 }
 
-void file_wait(struct file *file, const struct asker *asker)
+/* As many as map it while it is examined: at most one a question, and those are counted. */
+int file_wait(struct file *file, const struct asker *asker)
 {
-	if (!file->waiting)
-		file->waiting = calloc(FILE_WAITING, sizeof(*file->waiting));
-	if (file->waiting && file->waiting_count < FILE_WAITING)
-		file->waiting[file->waiting_count++] = *asker;
+	if (file->waiting_count == file->waiting_room) {
+		uint32_t room = file->waiting_room ? file->waiting_room * 2 : 16;
+		struct asker *bigger = reallocarray(file->waiting, room, sizeof(*bigger));
+
+		if (!bigger)
+			return -ENOMEM;
+		file->waiting = bigger;
+		file->waiting_room = room;
+	}
+	file->waiting[file->waiting_count++] = *asker;
+	return 0;
 }
 
 void file_forget_waiting(struct file *file)
 {
 	free(file->waiting);
 	file->waiting = NULL;
-	file->waiting_count = 0;
+	file->waiting_count = file->waiting_room = 0;
 }
 
 int file_expect_events(struct file *file)
@@ -128,8 +141,8 @@ int file_attach(struct file *file, struct probe *probe, struct groups *groups, u
 	group = group_join(groups, &file->library);
 	if (!group)
 		return -ENOSPC;
-	handle = file->library.kind == LIBRARY_LIBPQ ? probe_set_layout(probe, group, &file->library.layout)
-						     : 0;
+	/* also for a Ruby: it may have libpq linked in, and the group's last owner left a layout behind */
+	handle = probe_set_layout(probe, group, &file->library.layout);
 	if (handle == 0)
 		handle = probe_attach(probe, file->fd, sites, file->library.site_count, group, attachment,
 				      file->event_fds ? take_event : NULL, file);
@@ -139,6 +152,7 @@ int file_attach(struct file *file, struct probe *probe, struct groups *groups, u
 	}
 	file->handle = handle;
 	file->group = group;
+	file->attachment = attachment;
 	return 0;
 }
 

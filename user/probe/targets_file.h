@@ -23,8 +23,9 @@ struct mapping_key {
 
 /* Who wants to know what a file is: a process, by one of its mappings. */
 struct asker {
-	uint32_t tgid;
+	uint32_t tgid;     /* 0: it ended meanwhile, nobody is to be told */
 	uint64_t start_ns; /* 0: not watched yet */
+	uint64_t seen_ns;  /* when its mapping was */
 	struct mapping_key mapping;
 };
 
@@ -33,10 +34,8 @@ enum file_state {
 	FILE_EXAMINING,      /* the examiner has it */
 	FILE_OPENING_EVENTS, /* perf uprobes are being opened */
 	FILE_ATTACHED,
-	FILE_REFUSED, /* a library that is not probed: a limit, or it failed */
+	FILE_REFUSED, /* a library that is not probed: a limit, or it failed; it is about to be deleted */
 };
-
-enum { FILE_WAITING = 64 };
 
 struct file {
 	enum file_state state;
@@ -44,12 +43,13 @@ struct file {
 	int handle;     /* of probe_attach, -1 */
 	uint32_t uid;   /* its owner */
 	uint32_t users; /* processes that map it */
-	uint16_t group;
+	uint16_t group, attachment;
+	uint32_t tries; /* examiners that were lost with it */
 	uint64_t asked_ns, idle_since_ns;
 	uint32_t events_open; /* perf events not answered yet */
 	int *event_fds;       /* one a site, -1; NULL with uprobe_multi */
 	struct asker *waiting;
-	uint32_t waiting_count;
+	uint32_t waiting_count, waiting_room;
 	struct library library;
 	char path[256];
 };
@@ -57,10 +57,12 @@ struct file {
 struct groups;
 struct groups *groups_new(void);
 void groups_free(struct groups *groups);
+/* How many attached files the group has. */
+uint32_t groups_files(const struct groups *groups, uint16_t group);
 
 /* fd becomes the file's. */
 void file_start(struct file *file, const char *path, uint32_t uid, int fd);
-void file_wait(struct file *file, const struct asker *asker); /* silently full at FILE_WAITING */
+int file_wait(struct file *file, const struct asker *asker); /* -ENOMEM */
 void file_forget_waiting(struct file *file);
 /* Makes room for event_fds. */
 int file_expect_events(struct file *file);

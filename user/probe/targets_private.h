@@ -9,21 +9,26 @@
 #include "user/probe/targets_file.h"
 
 enum {
-	KINDS = 16384,    /* mappings remembered */
-	QUESTIONS = 4096, /* open at once: what a host full of processes maps when the agent starts */
-	USERS = 8192,     /* processes that use an attached file */
-	USER_FILES = 4,   /* libraries a process uses; as many as a mark holds */
+	KINDS = 16384,     /* mappings remembered */
+	QUESTIONS = 4096,  /* open at once: what a host full of processes maps when the agent starts */
+	USERS = 8192,      /* processes that use an attached file */
+	USER_FILES = 4,    /* libraries a process uses; as many as a mark holds */
+	EXAMINED_MAX = 64, /* files that wait for the examiner with an open descriptor, more or less */
+	TRIES = 2, /* of what was in work when a spawner or an examiner was lost: it may be innocent */
 };
 
 #define FRESH_NS   60000000000ull /* a first key is believed for so long */
 #define LINGER_NS  10000000000ull /* an attachment nobody uses any more */
 #define ANSWER_NS  5000000000ull  /* spawner and examiner owe an answer for so long at most */
+#define EVENTS_NS  30000000000ull /* a file goes on without perf events that do not come */
 #define RESTART_NS 1000000000ull  /* at most one new examiner a second */
 
 /* What a mapping turned out to be. */
 struct kind {
 	uint64_t checked_ns;
 	uint32_t library; /* enum library_kind */
+	bool refused;     /* it is not probed */
+	char version[16]; /* of a Ruby */
 	struct file_key file;
 	uint8_t build_id_len;
 	uint8_t build_id[20];
@@ -31,11 +36,11 @@ struct kind {
 
 /* A question to the spawner that is not answered, or not even sent yet. */
 struct question {
-	uint64_t asked_ns; /* 0: not sent */
 	struct spawner_request request;
 	struct asker asker;
 	struct file_key file; /* PERF: which file it is about */
 	uint32_t site;        /* PERF: index of the site */
+	uint32_t tries;
 };
 
 struct user_key {
@@ -56,6 +61,8 @@ struct targets {
 	bool spawner_lost; /* for good */
 	bool examiner_asked;
 	bool busy; /* the examiner has `examining` */
+	uint64_t examining_since_ns;
+	uint64_t limit_told_ns; /* when it was last said that there are too many files */
 	struct file_key examining;
 	uint64_t examiner_since_ns;
 	uint64_t next_token, sent_token, examine_token; /* questions up to sent_token were sent */
@@ -74,11 +81,15 @@ void targets_report(struct targets *targets, const char *path, const char *what,
 /* targets_users.c: who uses which file, so that an attachment goes with its last user. */
 void users_note(struct targets *targets, struct file *file, const struct file_key *key, uint32_t tgid,
 		uint64_t start_ns);
+/* True when a process counts its hits through this attachment although it maps another of its group. */
+bool users_claim(struct targets *targets, const struct file *file);
 void users_gone(void *targets, const void *key, void *user); /* of the table of users */
 
 /* targets_ask.c */
 /* Queues a question; NULL when too many are open. The caller fills in who asks, then calls ask_send. */
 struct question *ask_new(struct targets *targets, const struct spawner_request *request);
+/* Once more, behind all others. */
+void ask_again(struct targets *targets, const struct question *question);
 void ask_send(struct targets *targets); /* what the spawner has room for */
 void ask_for_examiner(struct targets *targets);
 void ask_examiner(struct targets *targets); /* about the next file that waits for it */
@@ -87,8 +98,6 @@ void ask_examiner(struct targets *targets); /* about the next file that waits fo
 void answer_attach(struct targets *targets, struct file *file, const struct file_key *key);
 /* True when the asker's mapping is known well enough: it is served, if there is anything to serve. */
 bool answer_from_memory(struct targets *targets, const struct asker *asker);
-void answer_serve(struct targets *targets, struct file *file, const struct file_key *key,
-		  const struct asker *asker);
 void answer_lost_examiner(struct targets *targets, int err);
 
 #endif

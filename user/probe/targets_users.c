@@ -18,6 +18,49 @@ void users_gone(void *context, const void *key, void *value)
 	}
 }
 
+struct claim {
+	struct targets *targets;
+	const struct file *file;
+	bool found;
+};
+
+static bool maps_group(struct targets *targets, const struct user *user, uint16_t group)
+{
+	for (uint32_t i = 0; i < user->count; i++) {
+		const struct file *file = table_peek(targets->files, &user->files[i]);
+
+		if (file && file->state == FILE_ATTACHED && file->group == group)
+			return true;
+	}
+	return false;
+}
+
+static void find_claim(void *context, const void *key, void *value)
+{
+	const struct user_key *who = key;
+	struct claim *claim = context;
+	struct mark mark;
+
+	if (claim->found || !maps_group(claim->targets, value, claim->file->group) ||
+	    probe_read_mark(claim->targets->options.probe, who->tgid, who->start_ns, &mark) != 0)
+		return;
+	for (int i = 0; i < MARK_LIBS; i++)
+		claim->found |= mark.libs[i].group == claim->file->group &&
+				mark.libs[i].attachment == claim->file->attachment;
+}
+
+/*
+ * Which attachment of a group fires first in a process is the kernel's choice (the youngest), not that of
+ * the mount it maps. Were the one that it claimed let go, all its later hits would be ignored.
+ */
+bool users_claim(struct targets *targets, const struct file *file)
+{
+	struct claim claim = {.targets = targets, .file = file};
+
+	table_each(targets->users, find_claim, &claim);
+	return claim.found;
+}
+
 void users_note(struct targets *targets, struct file *file, const struct file_key *key, uint32_t tgid,
 		uint64_t start_ns)
 {
@@ -50,9 +93,39 @@ void targets_fork(struct targets *targets, uint32_t parent, uint64_t parent_star
 	}
 }
 
+struct gone {
+	uint32_t tgid;
+	uint64_t start_ns;
+};
+
+static void forget(const struct gone *gone, struct asker *asker)
+{
+	if (asker->tgid == gone->tgid && asker->start_ns == gone->start_ns)
+		asker->tgid = 0;
+}
+
+static void forget_in_question(void *context, const void *key, void *value)
+{
+	(void)key;
+	forget(context, &((struct question *)value)->asker);
+}
+
+static void forget_in_file(void *context, const void *key, void *value)
+{
+	struct file *file = value;
+
+	(void)key;
+	for (uint32_t i = 0; i < file->waiting_count; i++)
+		forget(context, &file->waiting[i]);
+}
+
+/* An answer that is still to come must not make it a user again: nobody would take it out any more. */
 void targets_gone(struct targets *targets, uint32_t tgid, uint64_t start_ns)
 {
 	struct user_key key = {.start_ns = start_ns, .tgid = tgid};
+	struct gone gone = {tgid, start_ns};
 
+	table_each(targets->questions, forget_in_question, &gone);
+	table_each(targets->files, forget_in_file, &gone);
 	table_delete(targets->users, &key);
 }
