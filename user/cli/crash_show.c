@@ -76,9 +76,8 @@ static void print_what(const struct page *page, const char *bundle)
 	line(page, "when", "%s", json_text(report, "time"));
 	line(page, "process", "%s of user %.0f, started %s, parent %.0f", json_text(report, "role"),
 	     json_number(report, "uid", 0), json_text(report, "start_time"), json_number(parent, "pid", 0));
-	line(page, "runs", "%s%s%s", *json_text(report, "ruby") ? "Ruby " : "", json_text(report, "ruby"),
-	     *json_text(report, "server") ? ", server " : "");
-	line(page, "server", "%s", json_text(report, "server"));
+	line(page, "runs", "%s%s%s%s", *json_text(report, "ruby") ? "Ruby " : "", json_text(report, "ruby"),
+	     *json_text(report, "server") ? " under " : "", json_text(report, "server"));
 	line(page, "known by", "%s", json_text(report, "confirmed_by"));
 	line(page, "bundle", "%s", bundle);
 }
