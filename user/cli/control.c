@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include "user/base/json.h"
@@ -44,30 +45,54 @@ static int read_answer(int fd, char **out)
 	uint64_t deadline = when_boot_now() + PATIENCE_MS * 1000000ull, now;
 	size_t used = 0, room = 1 << 16;
 	char *text = malloc(room), *bigger;
-	ssize_t got = 1;
+	int err = text ? -ETIMEDOUT : -ENOMEM;
+	ssize_t got;
 
-	while (text && got > 0 && (now = when_boot_now()) < deadline) {
+	while (err == -ETIMEDOUT && (now = when_boot_now()) < deadline) {
 		struct pollfd wait = {.fd = fd, .events = POLLIN};
 
 		if (poll(&wait, 1, (int)((deadline - now) / 1000000) + 1) <= 0)
 			continue;
 		got = read(fd, text + used, room - used - 1);
-		if (got > 0)
-			used += (size_t)got;
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0) {
+			/* closed before, or without, reading what was asked */
+			err = used == 0 && (got == 0 || errno == ECONNRESET) ? -EBUSY : got < 0 ? -errno : 0;
+			break;
+		}
+		used += (size_t)got;
 		if (used + 1 < room)
 			continue;
 		bigger = room < ANSWER_MAX ? realloc(text, room * 2) : NULL;
 		if (!bigger)
-			break;
-		text = bigger;
+			err = room < ANSWER_MAX ? -ENOMEM : -EFBIG;
+		else
+			text = bigger;
 		room *= 2;
 	}
-	if (!text || got != 0) {
+	if (err) {
 		free(text);
-		return text ? -ETIMEDOUT : -ENOMEM;
+		return err;
 	}
 	text[used] = '\0';
 	*out = text;
+	return 0;
+}
+
+/* One line; an agent that closed at once has said why by closing, if it has written nothing. */
+static int send_line(int fd, const char *command)
+{
+	size_t size = strlen(command);
+	struct iovec parts[] = {{(char *)command, size}, {"\n", 1}};
+	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+	ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
+
+	if (sent < 0)
+		return errno == EPIPE ? -EBUSY : -errno;
+	if ((size_t)sent != size + 1)
+		return -EMSGSIZE;
+	shutdown(fd, SHUT_WR);
 	return 0;
 }
 
@@ -77,12 +102,20 @@ int control_ask(const char *run_dir, const char *command, cJSON **answer, char *
 	cJSON *document = NULL;
 	char *text = NULL;
 
-	if (!err && (dprintf(fd, "%s\n", command) < 0 || shutdown(fd, SHUT_WR) != 0))
-		err = -errno;
+	if (!err)
+		err = send_line(fd, command);
 	if (!err)
 		err = read_answer(fd, &text);
 	if (fd >= 0)
 		close(fd);
+	if (err == -EBUSY) {
+		snprintf(why, why_size,
+			 "%s/control.sock: the agent gave no answer; it serves its own user and root, and a "
+			 "few "
+			 "clients at a time: try again",
+			 run_dir);
+		return EXIT_NOBODY;
+	}
 	if (err) {
 		snprintf(why, why_size,
 			 "%s/control.sock: %s; is the agent running? (lapidary agent, --run-dir)", run_dir,

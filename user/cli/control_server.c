@@ -4,6 +4,7 @@
  * or does not read, costs one of CLIENTS places for PATIENCE_MS and no more.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,7 +117,7 @@ static void has_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buffer)
 	}
 	client->length += (size_t)got;
 	client->line[client->length] = '\0';
-	end = strchr(client->line, '\n');
+	end = memchr(client->line, '\n', client->length);
 	if (!end && client->length + 1 < sizeof(client->line))
 		return;
 	uv_read_stop(stream);
@@ -210,6 +211,7 @@ int control_listen(uv_loop_t *loop, const char *run_dir, control_fn fn, void *co
 	unlink(control->path);
 	control->fn = fn;
 	control->context = context;
+	signal(SIGPIPE, SIG_IGN); /* libuv writes without MSG_NOSIGNAL, and a client may be gone by then */
 	uv_pipe_init(loop, &control->listener, 0);
 	control->listener.data = control;
 	mask = umask(0177);
