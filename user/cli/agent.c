@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * lapidary agent: start, loop, stop.
+ * lapidary agent: start and loop.
  *
  * The order of the start is the order of what may fail without a trace: words first (configuration,
  * rules), then the host (features), the spawner (before any thread and while all capabilities are there),
@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "user/base/confine.h"
@@ -21,7 +22,7 @@
 #include "user/cli/commands.h"
 #include "user/cli/help.h"
 
-enum { TICK_MS = 1000, MMAP_RING_PAGES = 32, EXIT_FORCED = 124 };
+enum { TICK_MS = 1000, MMAP_RING_PAGES = 32, DESCRIPTORS = 16384 };
 
 static const struct help agent_help = {
 	.synopsis = "agent [OPTION…]",
@@ -53,6 +54,21 @@ static int open_words(struct agent *agent)
 	return 0;
 }
 
+/*
+ * Each probe of a file is a descriptor, and there may be 256 files of a dozen; a soft limit of 1024 would be
+ * reached at a third of that. More readers of /proc than libuv's four, since a process may block its own.
+ */
+static void raise_limits(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < DESCRIPTORS) {
+		files.rlim_cur = files.rlim_max < DESCRIPTORS ? files.rlim_max : DESCRIPTORS;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	setenv("UV_THREADPOOL_SIZE", "16", 0);
+}
+
 static int open_host(struct agent *agent)
 {
 	const struct feature_state *missing;
@@ -66,6 +82,7 @@ static int open_host(struct agent *agent)
 	err = spawner_start(&agent->spawner);
 	if (err)
 		return command_error(EXIT_HOST, "spawner: %s", strerror(-err));
+	raise_limits();
 	/* not before: libuv's fork handler closes what it takes for its own descriptors in every child's
 	 * child */
 	agent->loop_open = uv_loop_init(&agent->loop) == 0;
@@ -125,7 +142,8 @@ static int open_model(struct agent *agent)
 	agent->scratch = malloc(EV_RECORD_MAX);
 	decide_wire(agent);
 	if (!agent->pipeline || !agent->gaps || !agent->gate || !agent->maps || !agent->scratch ||
-	    crash_stage_new(agent) != 0 || watch_new(agent, &agent->watch) != 0)
+	    crash_stage_new(agent) != 0 || watch_new(agent, &agent->watch) != 0 ||
+	    mappings_new(&agent->mappings) != 0)
 		return command_error(EXIT_INTERNAL, "no memory");
 	return 0;
 }
@@ -196,7 +214,7 @@ static void rings_ready(uv_poll_t *poll, int status, int events)
 	(void)status;
 	(void)events;
 	agent_drain(agent);
-	watch_mmap(agent, agent->drained_ns);
+	mappings_take(agent, agent->drained_ns);
 }
 
 static void targets_poll_ready(uv_poll_t *poll, int status, int events)
@@ -218,7 +236,7 @@ static void asked_to_stop(uv_signal_t *signal, int number)
 	struct agent *agent = signal->data;
 
 	log_say(LOG_INFO, "stop", "%s: stopping", strsignal(number));
-	agent->stopping = true;
+	__atomic_store_n(&agent->stopping, true, __ATOMIC_RELAXED);
 	uv_stop(&agent->loop);
 }
 
@@ -282,66 +300,6 @@ static int start(struct agent *agent)
 	return code;
 }
 
-/* --- stopping ----------------------------------------------------------------------------------------- */
-
-static void close_handle(uv_handle_t *handle)
-{
-	if (handle->type != UV_UNKNOWN_HANDLE &&
-	    !uv_is_closing(handle)) /* a start that failed set up some alone */
-		uv_close(handle, NULL);
-}
-
-static void close_loop(struct agent *agent)
-{
-	if (!agent->loop_open)
-		return;
-	control_close(agent->control);
-	close_handle((uv_handle_t *)&agent->probe_poll);
-	close_handle((uv_handle_t *)&agent->targets_poll);
-	close_handle((uv_handle_t *)&agent->mmap_poll);
-	close_handle((uv_handle_t *)&agent->tick);
-	close_handle((uv_handle_t *)&agent->terminate);
-	close_handle((uv_handle_t *)&agent->interrupt);
-	uv_run(&agent->loop, UV_RUN_DEFAULT);
-	uv_loop_close(&agent->loop);
-	control_free(agent->control);
-}
-
-/* A store that hangs on its disk must not keep a stopping agent for ever. */
-static void forced(int signal)
-{
-	static const char line[] = "lapidary: agent: the stop took longer than its limit and was forced\n";
-
-	(void)signal;
-	if (write(STDERR_FILENO, line, sizeof(line) - 1)) {
-	}
-	_exit(EXIT_FORCED);
-}
-
-static void finish(struct agent *agent)
-{
-	signal(SIGALRM, forced);
-	alarm((agent->config.stop_timeout_ms + 1999) / 1000);
-	if (agent->stopping)
-		agent_tick(agent); /* what lies in the rings is recorded */
-	close_loop(agent);
-	recorder_close(agent->recorder);
-	targets_free(agent->targets);
-	mmap_records_close(agent->mmap_records);
-	probe_close(agent->probe);
-	spawner_stop(agent->spawner);
-	watch_free(agent->watch);
-	crash_stage_free(agent);
-	if (agent->store && store_close(agent->store, agent->config.stop_timeout_ms) != 0)
-		agent->exit_code = agent->exit_code ? agent->exit_code : EXIT_FORCED;
-	maps_free(agent->maps);
-	gate_free(agent->gate);
-	gaps_free(agent->gaps);
-	pipeline_free(agent->pipeline);
-	rules_free(agent->rules);
-	free(agent->scratch);
-}
-
 int cmd_agent(int argc, char **argv)
 {
 	struct agent *agent;
@@ -365,8 +323,10 @@ int cmd_agent(int argc, char **argv)
 		watch_scan(agent);
 		uv_run(&agent->loop, UV_RUN_DEFAULT);
 	}
-	finish(agent);
+	agent_stop(agent);
 	code = agent->exit_code;
+	if (agent->reading > 0)
+		_exit(code); /* exit() would wait for libuv's threads, and they have the agent */
 	free(agent);
 	return code;
 }

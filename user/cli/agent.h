@@ -2,9 +2,11 @@
 /*
  * The agent's parts and what they share: the only wiring between the floors. Inner header of
  * user/cli/agent*.c:
- *   agent.c          start, loop, stop
+ *   agent.c          start, loop
+ *   agent_stop.c     stop
  *   agent_events.c   ring → decode → pipeline, and the agent's own records
  *   agent_watch.c    which processes are watched, and what /proc says of them
+ *   agent_mappings.c mmap records, in order with the births
  *   agent_proc.c     reading /proc beside the loop
  *   agent_crash.c    captures, and from a confirmed crash to the store
  *   agent_decide.c   incidents and decisions to gate, store and terminal
@@ -36,7 +38,8 @@ struct watched {
 	uint64_t start_ns;
 	uint64_t gone_ns; /* 0: alive. Its maps outlive it until its crash can have been told */
 	uint32_t uid;
-	bool named; /* EV_INFO was made */
+	bool named;   /* EV_INFO was made */
+	bool reading; /* a question of a round is out */
 	char ruby[16];
 	char capture[12];    /* "none", "registers", "stack"; "" until its app is known */
 	struct ev_info info; /* the latest; a fork starts with its parent's */
@@ -64,9 +67,10 @@ struct agent {
 	struct gate *gate;
 	struct recorder *recorder;
 	struct control *control;
-	struct watch *watch;     /* agent_watch.c */
-	struct table *captures;  /* agent_crash.c */
-	struct ev_head *scratch; /* EV_RECORD_MAX: the record being decoded */
+	struct watch *watch;       /* agent_watch.c */
+	struct mappings *mappings; /* agent_mappings.c */
+	struct table *captures;    /* agent_crash.c */
+	struct ev_head *scratch;   /* EV_RECORD_MAX: the record being decoded */
 
 	uint64_t wall_offset_ns; /* CLOCK_REALTIME minus CLOCK_BOOTTIME at the start */
 	uint64_t user_seq;
@@ -74,12 +78,18 @@ struct agent {
 	uint64_t started_ns;
 	uint64_t bad_records;
 	uint64_t dropped_seen; /* ring drops that were told already */
+	uint64_t store_errors_seen, ring_errors;
+	bool store_failing;
+	bool wall_told; /* that the wall clock was set */
 	int exit_code;
 	bool stopping;
 	bool scanned;     /* the first scan is over */
 	uint32_t reading; /* jobs of agent_proc.c that are out */
 	char host[64];
 };
+
+/* agent_stop.c */
+void agent_stop(struct agent *agent); /* what a start has opened, however far it came */
 
 /* agent_events.c */
 void agent_drain(struct agent *agent);                    /* all rings, mmap records too */
@@ -99,14 +109,23 @@ void watch_scan(struct agent *agent);
 void watch_born(struct agent *agent, const struct ev_birth *birth); /* EV_WATCH, EV_FORK */
 void watch_ended(struct agent *agent, const struct ev_head *ev);    /* EV_EXEC, EV_EXIT */
 void watch_tick(struct agent *agent, uint64_t now_ns);
-/* Takes the mmap records up to horizon_ns, a moment up to which all births are known; keeps younger ones. */
-void watch_mmap(struct agent *agent, uint64_t horizon_ns);
+void watch_rescan(struct agent *agent); /* on the next tick */
 /* Fills what targets tell: a Ruby makes its process a watched one. */
 void watch_wire(struct targets_events *events);
 const struct watched *watch_find(const struct agent *agent, uint32_t tgid, uint64_t start_ns);
 bool watch_busy(const struct agent *agent); /* the first scan is not over */
 size_t watch_count(const struct agent *agent);
-void watch_explain(struct agent *agent, uint32_t tgid, cJSON *out); /* for doctor */
+bool watch_excluded(const struct agent *agent, uint32_t tgid, uint64_t start_ns);
+uint64_t watch_start_of(const struct agent *agent, uint32_t tgid); /* of who has this id now, 0: nobody */
+
+/* agent_mappings.c */
+int mappings_new(struct mappings **out);
+void mappings_free(struct mappings *mappings);
+/* Takes the mmap records up to horizon_ns, a moment up to which all births are known; keeps younger ones. */
+void mappings_take(struct agent *agent, uint64_t horizon_ns);
+/* What was taken of a process since a moment goes, once more, on top of maps that were read then. */
+void mappings_again(struct agent *agent, uint32_t tgid, uint64_t start_ns, uint64_t since_ns);
+void mappings_tick(struct agent *agent); /* says what was lost */
 
 /* agent_crash.c */
 int crash_stage_new(struct agent *agent);

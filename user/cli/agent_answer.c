@@ -131,6 +131,7 @@ static cJSON *answer_status(struct agent *agent, const char *argument)
 	json_add_count(answer, "files_examined", targets.examined);
 	json_add_count(answer, "files_failed", targets.failed);
 	json_add_count(answer, "mappings_not_looked_at", targets.overflowed);
+	json_add_count(answer, "files_refused", targets.refused);
 	json_add_count(answer, "examiner_deaths", targets.examiner_deaths);
 	json_add_count(answer, "records_refused", agent->bad_records);
 	json_add_count(answer, "model_evicted", model_evicted(pipeline_model(agent->pipeline)));
@@ -142,6 +143,34 @@ static cJSON *answer_status(struct agent *agent, const char *argument)
 	return answer;
 }
 
+static void explain(struct agent *agent, uint32_t tgid, cJSON *out)
+{
+	const struct watched *watched = watch_find(agent, tgid, 0);
+	uint64_t start_ns;
+	bool alive = watched && !watched->gone_ns;
+
+	json_add_count(out, "pid", tgid);
+	cJSON_AddBoolToObject(out, "watched", alive);
+	if (alive) {
+		cJSON_AddStringToObject(out, "why",
+					"it maps a file that exports rb_define_method, so it is a Ruby");
+		json_add_text(out, "app", watched->info.app);
+		json_add_text(out, "title", watched->info.title);
+		json_add_text(out, "ruby", watched->ruby);
+		json_add_text(out, "server", watched->info.server);
+		json_add_count(out, "uid", watched->uid);
+		json_add_time(out, "start_time", agent_wall(agent, watched->start_ns));
+		return;
+	}
+	start_ns = watch_start_of(agent, tgid);
+	cJSON_AddStringToObject(out, "why",
+				watched     ? "it has ended"
+				: !start_ns ? "there is no such process on this host"
+				: watch_excluded(agent, tgid, start_ns)
+					? "the configuration excludes it (apps[].exclude)"
+					: "none of its mapped files exports rb_define_method: it is no Ruby");
+}
+
 static cJSON *answer_doctor(struct agent *agent, const char *argument)
 {
 	cJSON *answer = cJSON_CreateObject();
@@ -151,7 +180,7 @@ static cJSON *answer_doctor(struct agent *agent, const char *argument)
 		cJSON_AddStringToObject(answer, "error",
 					"doctor: a process id is needed, as in: lapidary doctor 1234");
 	else
-		watch_explain(agent, (uint32_t)tgid, answer);
+		explain(agent, (uint32_t)tgid, answer);
 	return answer;
 }
 

@@ -100,8 +100,9 @@ void crash_fault(struct agent *agent, const struct ev_fault *fault)
 {
 	struct ev_location location = {0};
 
-	watch_mmap(agent,
-		   fault->head.time_ns); /* what it mapped before it died was written before the fault was */
+	mappings_take(
+		agent,
+		fault->head.time_ns); /* what it mapped before it died was written before the fault was */
 	maps_locate(agent->maps, fault->head.tgid, fault->head.start_ns, fault->regs[REG_IP_], &location);
 	add_build_id(agent, &location, fault->head.tgid, fault->head.start_ns, fault->regs[REG_IP_]);
 	location.fault_time_ns = fault->head.time_ns;

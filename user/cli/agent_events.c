@@ -11,6 +11,8 @@
 #include "user/base/when.h"
 #include "user/cli/agent.h"
 
+#define WALL_JUMP_NS 2000000000ll
+
 uint64_t agent_wall(const struct agent *agent, uint64_t boot_ns)
 {
 	return boot_ns + agent->wall_offset_ns;
@@ -94,9 +96,10 @@ void agent_drain(struct agent *agent)
 	bool more = false;
 	int got = probe_drain(agent->probe, AGENT_FLOW_BATCH, take, agent, &more);
 
-	if (got < 0 && agent->bad_records++ == 0)
+	if (got < 0 && agent->ring_errors++ == 0)
 		log_say(LOG_ERROR, "ring", "reading the rings failed: %s", strerror(-got));
-	agent->drained_ns = before;
+	if (got >= 0)
+		agent->drained_ns = before;
 }
 
 void agent_begin(struct agent *agent)
@@ -134,16 +137,48 @@ static void tell_drops(struct agent *agent)
 	agent->dropped_seen = dropped;
 }
 
+/* The store says why in its statistics alone; told when it begins to fail and when it works again. */
+static void tell_store(struct agent *agent)
+{
+	struct store_stats stats;
+
+	store_stats(agent->store, &stats);
+	if (stats.errors != agent->store_errors_seen && !agent->store_failing)
+		log_say(LOG_ERROR, "store", "%s; crashes may be lost until it can be written",
+			stats.last_error[0] ? stats.last_error : "a write failed");
+	else if (agent->store_failing && !stats.last_error[0])
+		log_say(LOG_INFO, "store", "can be written again");
+	agent->store_failing = stats.last_error[0] != '\0';
+	agent->store_errors_seen = stats.errors;
+}
+
+/* Times are the start's wall clock plus what passed since, so that a recording replays to the same. */
+static void tell_clock(struct agent *agent)
+{
+	int64_t moved = (int64_t)(when_wall_now() - when_boot_now() - agent->wall_offset_ns);
+
+	if (agent->wall_told || (moved < WALL_JUMP_NS && moved > -WALL_JUMP_NS))
+		return;
+	agent->wall_told = true;
+	log_say(LOG_WARN, "clock",
+		"the wall clock was set by %.1f s; times told go on from the old one until "
+		"the agent is restarted",
+		(double)moved / 1e9);
+}
+
 void agent_tick(struct agent *agent)
 {
 	struct ev_head tick;
 
 	agent_drain(agent);
-	watch_mmap(agent, agent->drained_ns);
+	mappings_take(agent, agent->drained_ns);
 	agent_make(agent, &tick, EV_TICK, sizeof(tick), 0, 0);
 	gaps_note(agent->gaps, &tick);
 	tell_gaps(agent);
 	tell_drops(agent);
+	tell_store(agent);
+	tell_clock(agent);
+	mappings_tick(agent);
 	targets_tick(agent->targets, tick.time_ns);
 	watch_tick(agent, tick.time_ns);
 	/* The first watermark says from when on somebody watched: not before all that ran was looked at. */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include "user/base/digest.h"
 #include "user/base/text.h"
+#include "user/base/when.h"
 #include "user/cli/agent.h"
 #include "user/cli/agent_proc.h"
 #include "user/probe/app_name.h"
@@ -17,7 +18,8 @@ struct job {
 	struct proc_answer answer;
 };
 
-/* On a thread of libuv's pool: touches the job and the configuration (constant since the start) alone. */
+/* On a thread of libuv's pool: touches the job, the configuration (constant since the start) and `stopping`.
+ */
 static void read_facts(struct job *job)
 {
 	struct proc_answer *answer = &job->answer;
@@ -66,6 +68,9 @@ static void run(uv_work_t *work)
 	struct job *job = work->data;
 	struct proc_answer *answer = &job->answer;
 
+	if (__atomic_load_n(&job->agent->stopping, __ATOMIC_RELAXED))
+		return; /* nobody listens any more */
+	answer->read_ns = when_boot_now();
 	if (answer->wanted & PROC_FACTS)
 		read_facts(job);
 	if ((answer->wanted & PROC_MAPS) &&

@@ -24,6 +24,7 @@ struct proc_answer {
 	unsigned wanted, got; /* got: those of FACTS, MAPS, SAMPLE that could be read */
 	char capture[12];     /* what may be taken of it; only with FACTS */
 	bool excluded;        /* by the configuration; only with FACTS */
+	uint64_t read_ns;     /* when reading began */
 	char *maps;           /* text of /proc/PID/maps */
 	size_t maps_size;
 	struct ev_info info;     /* without head */

@@ -18,29 +18,25 @@
 #include "user/cli/agent.h"
 #include "user/cli/agent_proc.h"
 
-enum { WATCHED = 8192, EXCLUDED = 1024, STASH = 1024 };
+enum {
+	WATCHED = MAPS_PROCESSES - 1, /* with room for the maps of one that is only looked at */
+	EXCLUDED = 1024,
+	SCANS = 8192,
+};
 
 /* How long a dead process's maps are kept: its death may be told one tick late (model.h). */
 #define MOURN_NS 4000000000ull
-
-/* A mapping that is younger than the last look at the births (agent_drain). */
-struct stashed {
-	uint32_t tgid;
-	uint64_t time_ns;
-	struct maps_region region;
-	char path[256];
-};
 
 struct watch {
 	struct agent *agent;
 	struct table *watched;  /* tgid → struct watched */
 	struct table *excluded; /* tgid → start_ns, for doctor */
-	struct stashed *stash;
-	size_t stash_count;
-	uint64_t horizon_ns; /* mappings up to here can be told whose they are */
+	struct table *scans;    /* tgid → start_ns: jobs of a scan that are out */
+	uint32_t looked_tgid;   /* whose maps are being looked at */
+	uint64_t looked_start_ns;
+	bool full_told;
 	uint64_t next_sample_ns;
-	uint32_t scanning; /* jobs of the first scan that are out */
-	bool rescan;       /* a Ruby may have come unseen */
+	bool rescan; /* a Ruby may have come unseen */
 };
 
 const struct watched *watch_find(const struct agent *agent, uint32_t tgid, uint64_t start_ns)
@@ -62,14 +58,50 @@ size_t watch_count(const struct agent *agent)
 
 bool watch_busy(const struct agent *agent)
 {
-	return agent->watch->scanning > 0 || !targets_idle(agent->targets);
+	return table_count(agent->watch->scans) > 0 || !targets_idle(agent->targets);
 }
 
 /* --- coming and going ------------------------------------------------------------------------------- */
 
+static void leave(struct agent *agent, uint32_t tgid, uint64_t start_ns)
+{
+	maps_drop(agent->maps, tgid, start_ns);
+	targets_gone(agent->targets, tgid, start_ns);
+	if (watch_find(agent, tgid, start_ns))
+		table_delete(agent->watch->watched, &tgid);
+}
+
+static void bury(void *context, const void *key, void *value)
+{
+	const struct watched *watched = value;
+
+	if (watched->gone_ns)
+		leave(context, *(const uint32_t *)key, watched->start_ns);
+}
+
+/*
+ * No living one is pushed out by a newcomer: it would be found again by the next scan, push out another, and
+ * so on for ever.
+ */
+static bool has_room(struct agent *agent, uint32_t tgid)
+{
+	struct watch *watch = agent->watch;
+
+	if (table_count(watch->watched) < WATCHED || table_peek(watch->watched, &tgid))
+		return true;
+	table_each(watch->watched, bury, agent);
+	if (table_count(watch->watched) < WATCHED)
+		return true;
+	if (!watch->full_told)
+		log_say(LOG_ERROR, "watch", "%d processes are watched; further ones are not", WATCHED);
+	watch->full_told = true;
+	return false;
+}
+
 static struct watched *enter(struct agent *agent, uint32_t tgid, uint64_t start_ns, uint32_t uid)
 {
-	struct watched *watched = table_put(agent->watch->watched, &tgid, NULL);
+	struct watched *watched =
+		has_room(agent, tgid) ? table_put(agent->watch->watched, &tgid, NULL) : NULL;
 
 	if (!watched)
 		return NULL;
@@ -79,14 +111,6 @@ static struct watched *enter(struct agent *agent, uint32_t tgid, uint64_t start_
 	}
 	*watched = (struct watched){.start_ns = start_ns, .uid = uid};
 	return watched;
-}
-
-static void leave(struct agent *agent, uint32_t tgid, uint64_t start_ns)
-{
-	maps_drop(agent->maps, tgid, start_ns);
-	targets_gone(agent->targets, tgid, start_ns);
-	if (watch_find(agent, tgid, start_ns))
-		table_delete(agent->watch->watched, &tgid);
 }
 
 void watch_born(struct agent *agent, const struct ev_birth *birth)
@@ -148,9 +172,14 @@ static void look_at_maps(struct agent *agent, const struct proc_answer *answer, 
 	if (maps_load(agent->maps, answer->tgid, answer->start_ns, answer->maps, answer->maps_size) < 0)
 		return;
 	regions = maps_regions(agent->maps, answer->tgid, answer->start_ns, &count);
+	agent->watch->looked_tgid = answer->tgid;
+	agent->watch->looked_start_ns = answer->start_ns;
 	for (size_t i = 0; i < count; i++)
 		targets_mapping(agent->targets, answer->tgid, watched ? answer->start_ns : 0, &regions[i]);
-	if (!watched)
+	agent->watch->looked_tgid = 0;
+	if (watched)
+		mappings_again(agent, answer->tgid, answer->start_ns, answer->read_ns);
+	else
 		maps_drop(agent->maps, answer->tgid, answer->start_ns);
 }
 
@@ -160,7 +189,8 @@ static struct watched *adopt(struct agent *agent, const struct proc_answer *answ
 	struct ev_birth birth = {.parent_tgid = answer->info.parent_tgid,
 				 .uid = answer->info.uid,
 				 .cgroup_id = answer->info.cgroup_id};
-	int err = probe_mark(agent->probe, answer->tgid, answer->start_ns);
+	int err = has_room(agent, answer->tgid) ? probe_mark(agent->probe, answer->tgid, answer->start_ns)
+						: -ESRCH;
 
 	if (err) {
 		if (err != -ESRCH)
@@ -208,7 +238,9 @@ void watch_answered(struct agent *agent, const struct proc_answer *answer)
 	bool facts = answer->got & PROC_FACTS, changed = false;
 
 	if (answer->wanted & PROC_SCAN)
-		agent->watch->scanning--;
+		table_delete(agent->watch->scans, &answer->tgid);
+	if (watched)
+		watched->reading = false;
 	if (facts && answer->excluded) {
 		exclude(agent, answer);
 		return;
@@ -249,11 +281,18 @@ static void match_task(void *context, const struct probe_task *task)
 		wanted->start_ns = task->start_ns;
 }
 
+uint64_t watch_start_of(const struct agent *agent, uint32_t tgid)
+{
+	struct wanted_task wanted = {.tgid = tgid};
+
+	probe_each_task(agent->probe, match_task, &wanted);
+	return wanted.start_ns;
+}
+
 static void is_ruby(void *context, uint32_t tgid, uint64_t start_ns, uint64_t seen_ns, const char *version)
 {
 	struct agent *agent = context;
 	struct watched *watched = find(agent, tgid, start_ns);
-	struct wanted_task wanted = {.tgid = tgid, .start_ns = start_ns};
 
 	if (watched && !watched->gone_ns) {
 		bool news = strcmp(watched->ruby, version) != 0;
@@ -263,11 +302,13 @@ static void is_ruby(void *context, uint32_t tgid, uint64_t start_ns, uint64_t se
 			name(agent, tgid, watched);
 		return;
 	}
-	if (!start_ns)
-		probe_each_task(agent->probe, match_task, &wanted);
+	if (!start_ns && agent->watch->looked_tgid == tgid)
+		start_ns = agent->watch->looked_start_ns;
+	else if (!start_ns)
+		start_ns = watch_start_of(agent, tgid);
 	/* one that was born since has the id alone in common with the one that mapped it */
-	if (wanted.start_ns && wanted.start_ns <= seen_ns)
-		proc_ask(agent, tgid, wanted.start_ns, PROC_FACTS | PROC_MAPS | PROC_SAMPLE | PROC_ADOPT);
+	if (start_ns && start_ns <= seen_ns)
+		proc_ask(agent, tgid, start_ns, PROC_FACTS | PROC_MAPS | PROC_SAMPLE | PROC_ADOPT);
 }
 
 static void is_attached(void *context, const struct library *library, const char *path)
@@ -291,85 +332,22 @@ void watch_wire(struct targets_events *events)
 	events->problem = has_problem;
 }
 
-/* --- mappings --------------------------------------------------------------------------------------- */
-
-static void take_mapping(struct agent *agent, uint32_t tgid, const struct maps_region *region)
-{
-	const struct watched *watched = watch_find(agent, tgid, 0);
-	uint64_t start_ns = watched && !watched->gone_ns ? watched->start_ns : 0;
-
-	if (start_ns)
-		maps_add(agent->maps, tgid, start_ns, region);
-	targets_mapping(agent->targets, tgid, start_ns, region);
-}
-
-static void on_mmap_record(void *context, uint32_t tgid, uint64_t time_ns, const struct maps_region *region,
-			   uint64_t lost)
-{
-	struct agent *agent = context;
-	struct watch *watch = agent->watch;
-	struct stashed *stashed;
-
-	if (lost) {
-		log_say(LOG_WARN, "maps", "%llu mmap records were lost; maps are read anew",
-			(unsigned long long)lost);
-		maps_stale(agent->maps, 0, 0);
-		watch->rescan = true;
-		return;
-	}
-	if (time_ns <= watch->horizon_ns || watch->stash_count == STASH) {
-		take_mapping(agent, tgid, region);
-		return;
-	}
-	stashed = &watch->stash[watch->stash_count++];
-	*stashed = (struct stashed){.tgid = tgid, .time_ns = time_ns, .region = *region};
-	text_copy(stashed->path, sizeof(stashed->path), region->path);
-}
-
-static void take_stash(struct agent *agent)
-{
-	struct watch *watch = agent->watch;
-	size_t kept = 0;
-
-	for (size_t i = 0; i < watch->stash_count; i++) {
-		struct stashed *stashed = &watch->stash[i];
-
-		if (stashed->time_ns > watch->horizon_ns) {
-			watch->stash[kept++] = *stashed;
-			continue;
-		}
-		stashed->region.path = stashed->path;
-		take_mapping(agent, stashed->tgid, &stashed->region);
-	}
-	watch->stash_count = kept;
-}
-
-void watch_mmap(struct agent *agent, uint64_t horizon_ns)
-{
-	int more = 1;
-
-	if (!agent->mmap_records)
-		return;
-	agent->watch->horizon_ns = horizon_ns;
-	take_stash(agent);
-	while (more) {
-		more = 0;
-		if (mmap_records_drain(agent->mmap_records, AGENT_MMAP_BATCH, on_mmap_record, agent, &more) <=
-		    0)
-			break;
-	}
-}
-
 /* --- scans and samples ------------------------------------------------------------------------------ */
 
 static void scan_task(void *context, const struct probe_task *task)
 {
 	struct agent *agent = context;
 
-	if (watch_find(agent, task->tgid, task->start_ns))
+	struct table *scans = agent->watch->scans;
+	uint64_t *out;
+
+	/* one whose /proc hangs must not take a reader with each scan */
+	if (watch_find(agent, task->tgid, task->start_ns) || table_peek(scans, &task->tgid) ||
+	    table_count(scans) == SCANS)
 		return;
-	if (proc_ask(agent, task->tgid, task->start_ns, PROC_MAPS | PROC_SCAN) == 0)
-		agent->watch->scanning++;
+	if (proc_ask(agent, task->tgid, task->start_ns, PROC_MAPS | PROC_SCAN) == 0 &&
+	    (out = table_put(scans, &task->tgid, NULL)))
+		*out = task->start_ns;
 }
 
 void watch_scan(struct agent *agent)
@@ -402,8 +380,14 @@ static void go_round(void *context, const void *key, void *value)
 		want |= PROC_MAPS;
 	if (!watched->named)
 		want |= PROC_SAMPLE; /* a fork that lived to see a tick */
-	if (want)
-		proc_ask(round->agent, tgid, watched->start_ns, want | PROC_FACTS);
+	/* one question at a time: a process that blocks its readers costs one of them, not all */
+	if (want && !watched->reading)
+		watched->reading = proc_ask(round->agent, tgid, watched->start_ns, want | PROC_FACTS) == 0;
+}
+
+void watch_rescan(struct agent *agent)
+{
+	agent->watch->rescan = true;
 }
 
 void watch_tick(struct agent *agent, uint64_t now_ns)
@@ -422,35 +406,11 @@ void watch_tick(struct agent *agent, uint64_t now_ns)
 	table_each(watch->watched, go_round, &round);
 }
 
-/* --- doctor ----------------------------------------------------------------------------------------- */
-
-void watch_explain(struct agent *agent, uint32_t tgid, cJSON *out)
+bool watch_excluded(const struct agent *agent, uint32_t tgid, uint64_t start_ns)
 {
-	const struct watched *watched = watch_find(agent, tgid, 0);
 	const uint64_t *excluded = table_peek(agent->watch->excluded, &tgid);
-	struct wanted_task wanted = {.tgid = tgid};
-	bool alive = watched && !watched->gone_ns;
 
-	json_add_count(out, "pid", tgid);
-	cJSON_AddBoolToObject(out, "watched", alive);
-	if (alive) {
-		cJSON_AddStringToObject(out, "why",
-					"it maps a file that exports rb_define_method, so it is a Ruby");
-		json_add_text(out, "app", watched->info.app);
-		json_add_text(out, "title", watched->info.title);
-		json_add_text(out, "ruby", watched->ruby);
-		json_add_text(out, "server", watched->info.server);
-		json_add_count(out, "uid", watched->uid);
-		json_add_time(out, "start_time", agent_wall(agent, watched->start_ns));
-		return;
-	}
-	probe_each_task(agent->probe, match_task, &wanted);
-	cJSON_AddStringToObject(out, "why",
-				watched            ? "it has ended"
-				: !wanted.start_ns ? "there is no such process on this host"
-				: excluded && *excluded == wanted.start_ns
-					? "the configuration excludes it (apps[].exclude)"
-					: "none of its mapped files exports rb_define_method: it is no Ruby");
+	return excluded && *excluded == start_ns;
 }
 
 int watch_new(struct agent *agent, struct watch **out)
@@ -462,8 +422,8 @@ int watch_new(struct agent *agent, struct watch **out)
 	watch->agent = agent;
 	watch->watched = table_new(sizeof(uint32_t), sizeof(struct watched), WATCHED, NULL, NULL);
 	watch->excluded = table_new(sizeof(uint32_t), sizeof(uint64_t), EXCLUDED, NULL, NULL);
-	watch->stash = calloc(STASH, sizeof(*watch->stash));
-	if (!watch->watched || !watch->excluded || !watch->stash) {
+	watch->scans = table_new(sizeof(uint32_t), sizeof(uint64_t), SCANS, NULL, NULL);
+	if (!watch->watched || !watch->excluded || !watch->scans) {
 		watch_free(watch);
 		return -ENOMEM;
 	}
@@ -477,6 +437,6 @@ void watch_free(struct watch *watch)
 		return;
 	table_free(watch->watched);
 	table_free(watch->excluded);
-	free(watch->stash);
+	table_free(watch->scans);
 	free(watch);
 }
