@@ -28,7 +28,7 @@ refused() {
 		cat "$WORK/refused.err" >&2
 		return 1
 	fi
-	wait_until 5 no_new_bpf
+	bpf_gone
 	[ ! -S "$WORK/new.run/control.sock" ]
 	! pgrep -f "$WORK/new.run"
 }

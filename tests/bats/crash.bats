@@ -312,7 +312,7 @@ all_ready() {
 
 nothing_left_of_agent() {
 	wait_until 5 session_empty "$(process_pid agent)"
-	wait_until 5 no_new_bpf
+	bpf_gone
 	[ -z "$(find "$WORK/agent.run" -type s)" ]
 }
 

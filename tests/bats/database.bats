@@ -69,7 +69,7 @@ barrier() {
 
 @test "a Unix socket that is not there" {
 	meet no_socket 5
-	incident_is %2Fnonexistent%2Fsocket:$PGPORT no_socket
+	incident_is "%2Fnonexistent%2Fsocket:$PGPORT" no_socket
 }
 
 @test "too many connections for a role, 53300" {

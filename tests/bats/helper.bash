@@ -48,20 +48,33 @@ work_end() {
 	return "$bad"
 }
 
-# Links and programs that the kernel holds and no process has a descriptor of: what an agent may not leave
-# behind. Those that somebody holds (another agent on this host) are none of this test's business.
+# Lapidary's programs, and links to them, that the kernel holds and no process has a descriptor of: what an
+# agent may not leave behind. Those of another agent on this host are held, and none of this test's business.
 bpf_ids() {
+	local names
+	names=$(grep -hoE '^int (BPF_PROG\()?[a-z_0-9]+' "$ROOT"/bpf/*.bpf.c | sed 's/.*[ (]//' | jq -Rsc 'split("\n")')
 	comm -23 <({
-		"$BPFTOOL" -j link list | jq -r '.[]? | "link \(.id)"'
-		"$BPFTOOL" -j prog list | jq -r '.[]? | "prog \(.id)"'
-	} | sort) <(awk '/^(link|prog)_id:/ {sub(/_id:/, "", $1); print $1, $2}' /proc/[0-9]*/fdinfo/* 2>/dev/null | sort -u)
+		"$BPFTOOL" -j prog list
+		"$BPFTOOL" -j link list
+	} | jq -rs --argjson names "$names" '
+		([.[0][]? | select(.name as $n | $names | any(. != "" and startswith($n // "?"))) | .id]) as $ours |
+		($ours[] | "prog \(.)"), (.[1][]? | select(.prog_id as $p | $ours | index($p)) | "link \(.id)")' | sort) \
+		<(grep -hsE '^(link|prog)_id:' /proc/[0-9]*/fdinfo/* | awk '{sub(/_id:/, "", $1); print $1, $2}' | sort -u)
 }
 
-no_new_bpf() {
-	[ -z "$(comm -13 "$WORK/bpf.before" <(bpf_ids))" ]
+# Programs are freed a grace period after their last reference, and others on this host come and go: what is
+# there now must be gone soon, and what comes later is not asked for.
+bpf_gone() {
+	bpf_ids | comm -13 "$WORK/bpf.before" - >"$WORK/bpf.left"
+	wait_until 5 bpf_shrinks || { echo "left in the kernel: $(tr '\n' ' ' <"$WORK/bpf.left")" >&2; return 1; }
 }
 
-# Programs are freed a grace period after their last reference: that is waited for.
+bpf_shrinks() {
+	bpf_ids | comm -12 "$WORK/bpf.left" - >"$WORK/bpf.still"
+	mv "$WORK/bpf.still" "$WORK/bpf.left"
+	[ ! -s "$WORK/bpf.left" ]
+}
+
 nothing_left() {
 	local file sid
 	for file in "$WORK"/*.pid; do
@@ -73,7 +86,7 @@ nothing_left() {
 			return 1
 		fi
 	done
-	wait_until 5 no_new_bpf || { comm -13 "$WORK/bpf.before" <(bpf_ids) >&2; return 1; }
+	bpf_gone
 }
 
 session_empty() {

@@ -215,5 +215,5 @@ not_watched() {
 	obey_and_die before_multi 'Crashy.rb_bug'
 	check "$(AGENT=old crash_wait "$(process_pid before_multi)")" '.cause == "vm_error"'
 	AGENT=old agent_stop
-	wait_until 5 no_new_bpf
+	bpf_gone
 }
