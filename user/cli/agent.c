@@ -19,6 +19,7 @@
 #include "user/base/text.h"
 #include "user/base/when.h"
 #include "user/cli/agent.h"
+#include "user/cli/agent_proc.h"
 #include "user/cli/commands.h"
 #include "user/cli/help.h"
 
@@ -143,7 +144,7 @@ static int open_model(struct agent *agent)
 	decide_wire(agent);
 	if (!agent->pipeline || !agent->gaps || !agent->gate || !agent->maps || !agent->scratch ||
 	    crash_stage_new(agent) != 0 || watch_new(agent, &agent->watch) != 0 ||
-	    mappings_new(&agent->mappings) != 0)
+	    mappings_new(&agent->mappings) != 0 || proc_open(agent) != 0)
 		return command_error(EXIT_INTERNAL, "no memory");
 	return 0;
 }

@@ -83,8 +83,9 @@ struct agent {
 	bool wall_told; /* that the wall clock was set */
 	int exit_code;
 	bool stopping;
-	bool scanned;     /* the first scan is over */
-	uint32_t reading; /* jobs of agent_proc.c that are out */
+	bool scanned;          /* the first scan is over */
+	struct table *readers; /* identity → its jobs of agent_proc.c that are out */
+	uint32_t reading;      /* and all of them */
 	char host[64];
 };
 

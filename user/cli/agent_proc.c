@@ -12,6 +12,19 @@
 /* Beyond it, a reader hangs or the host starts processes faster than they can be looked at. */
 enum { READING = 8192 };
 
+/* Of one process: one that blocks its readers must not take them all. */
+enum { READING_ONE = 2 };
+
+struct reading_key {
+	uint64_t start_ns;
+	uint32_t tgid, pad;
+};
+
+static struct reading_key key_of(uint32_t tgid, uint64_t start_ns)
+{
+	return (struct reading_key){.start_ns = start_ns, .tgid = tgid};
+}
+
 struct job {
 	uv_work_t work;
 	struct agent *agent;
@@ -84,7 +97,12 @@ static void done(uv_work_t *work, int status)
 {
 	struct job *job = work->data;
 
+	struct reading_key key = key_of(job->answer.tgid, job->answer.start_ns);
+	uint32_t *of_one = table_peek(job->agent->readers, &key);
+
 	job->agent->reading--;
+	if (of_one && --*of_one == 0)
+		table_delete(job->agent->readers, &key);
 	if (status == 0 && !job->agent->stopping)
 		watch_answered(job->agent, &job->answer);
 	if (job->answer.got & PROC_MAPS)
@@ -92,9 +110,17 @@ static void done(uv_work_t *work, int status)
 	free(job);
 }
 
+int proc_open(struct agent *agent)
+{
+	agent->readers = table_new(sizeof(struct reading_key), sizeof(uint32_t), READING, NULL, NULL);
+	return agent->readers ? 0 : -ENOMEM;
+}
+
 int proc_ask(struct agent *agent, uint32_t tgid, uint64_t start_ns, unsigned wanted)
 {
-	struct job *job = agent->reading < READING ? calloc(1, sizeof(*job)) : NULL;
+	struct reading_key key = key_of(tgid, start_ns);
+	uint32_t *of_one = agent->reading < READING ? table_put(agent->readers, &key, NULL) : NULL;
+	struct job *job = of_one && *of_one < READING_ONE ? calloc(1, sizeof(*job)) : NULL;
 
 	if (!job)
 		return -EAGAIN;
@@ -104,9 +130,12 @@ int proc_ask(struct agent *agent, uint32_t tgid, uint64_t start_ns, unsigned wan
 	job->answer.start_ns = start_ns;
 	job->answer.wanted = wanted;
 	if (uv_queue_work(&agent->loop, &job->work, run, done) != 0) {
+		if (*of_one == 0)
+			table_delete(agent->readers, &key);
 		free(job);
 		return -EAGAIN;
 	}
 	agent->reading++;
+	++*of_one;
 	return 0;
 }

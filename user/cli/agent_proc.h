@@ -31,7 +31,9 @@ struct proc_answer {
 	struct ev_sample sample; /* without head and user_faults */
 };
 
-/* -EAGAIN when too many are being read. */
+int proc_open(struct agent *agent); /* agent->readers; its owner frees it */
+
+/* -EAGAIN when too many are being read, or two of this process. */
 int proc_ask(struct agent *agent, uint32_t tgid, uint64_t start_ns, unsigned wanted);
 
 /* agent_watch.c; on the loop's thread. The answer is freed afterwards. */

@@ -86,6 +86,7 @@ void agent_stop(struct agent *agent)
 	spawner_stop(agent->spawner);
 	watch_free(agent->watch);
 	mappings_free(agent->mappings);
+	table_free(agent->readers);
 	crash_stage_free(agent);
 	if (agent->store && store_close(agent->store, agent->config.stop_timeout_ms) != 0)
 		agent->exit_code = agent->exit_code ? agent->exit_code : EXIT_FORCED;

@@ -307,8 +307,9 @@ static void is_ruby(void *context, uint32_t tgid, uint64_t start_ns, uint64_t se
 	else if (!start_ns)
 		start_ns = watch_start_of(agent, tgid);
 	/* one that was born since has the id alone in common with the one that mapped it */
-	if (start_ns && start_ns <= seen_ns)
-		proc_ask(agent, tgid, start_ns, PROC_FACTS | PROC_MAPS | PROC_SAMPLE | PROC_ADOPT);
+	if (start_ns && start_ns <= seen_ns &&
+	    proc_ask(agent, tgid, start_ns, PROC_FACTS | PROC_MAPS | PROC_SAMPLE | PROC_ADOPT) != 0)
+		agent->watch->rescan = true;
 }
 
 static void is_attached(void *context, const struct library *library, const char *path)
