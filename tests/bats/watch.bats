@@ -217,3 +217,23 @@ not_watched() {
 	AGENT=old agent_stop
 	bpf_gone
 }
+
+# The capabilities that deploy/lapidary.service grants, as setpriv spells them.
+listed_capabilities() {
+	sed -n 's/^CapabilityBoundingSet=//p' "$ROOT/deploy/lapidary.service" | tr 'A-Z ' 'a-z,' | sed 's/cap_/+/g'
+}
+
+@test "with exactly the capabilities that the service grants, it is all the same" {
+	mkdir -p "$WORK/granted.state" "$WORK/granted.run"
+	process_start granted setpriv --bounding-set="-all,$(listed_capabilities)" --inh-caps=-all \
+		"$LAPIDARY" agent --state-dir "$WORK/granted.state" --run-dir "$WORK/granted.run" --rules "$ROOT/rules"
+	wait_until 20 agent_ready granted
+	grep -q "^CapEff:.*[1-9a-f]" "/proc/$(process_pid granted)/status"
+	obey_start under_grant
+	obey under_grant 'require "pg"'
+	obey under_grant "$connect"
+	AGENT=granted ask under_grant 20
+	obey_and_die under_grant 'require "crashy"; Crashy.null'
+	check "$(AGENT=granted crash_wait "$(process_pid under_grant)")" '.blame.gem == "crashy"'
+	AGENT=granted agent_stop
+}
