@@ -132,6 +132,8 @@ confirmed_by() {
 	module_is_crashy sig_dfl
 	statement_is sig_dfl
 	confirmed_by death
+	check "$row" '.status == 11'
+	check "$report" '.exit.signal == "SIGSEGV"'
 }
 
 @test "a stack overflow in a thread that Ruby does not know" {

@@ -44,6 +44,7 @@ static void fill_columns(const struct crash_input *input, enum cause cause, stru
 		  confirmed[crash->confirmed_by <= CONFIRMED_OOM ? crash->confirmed_by : 0]);
 	out->pid = crash->process.tgid;
 	out->uid = crash->uid;
+	out->status = crash->status;
 	text_clean(out->blame.module);
 	text_clean(out->blame.how);
 }

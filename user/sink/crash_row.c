@@ -47,6 +47,11 @@ static int row_write(sqlite3 *db, const struct row *row)
 		text_or_null(row->confirmed_by), row->bytes);
 }
 
+static int row_status(sqlite3 *db, const char *id, int64_t status)
+{
+	return db_run(db, "UPDATE crashes SET status = ? WHERE id = ?", "it", status, id);
+}
+
 int row_insert(sqlite3 *db, const struct crash_report *report, size_t bytes)
 {
 	const struct row row = {
@@ -69,8 +74,9 @@ int row_insert(sqlite3 *db, const struct crash_report *report, size_t bytes)
 		report->uid,
 		(int64_t)bytes,
 	};
+	int err = row_write(db, &row);
 
-	return row_write(db, &row);
+	return err || report->status < 0 ? err : row_status(db, report->id, report->status);
 }
 
 int row_recover(sqlite3 *db, const char *id, const cJSON *report, size_t bytes)
@@ -99,8 +105,7 @@ int row_recover(sqlite3 *db, const char *id, const cJSON *report, size_t bytes)
 	int err = row_write(db, &row);
 
 	if (!err && cJSON_IsObject(end))
-		err = db_run(db, "UPDATE crashes SET status = ? WHERE id = ?", "it",
-			     (int64_t)json_number(end, "status", 0), id);
+		err = row_status(db, id, (int64_t)json_number(end, "status", 0));
 	return err;
 }
 
