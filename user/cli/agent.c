@@ -8,6 +8,7 @@
  * every capability that it can work without.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -318,6 +319,8 @@ int cmd_agent(int argc, char **argv)
 			      : usage_error("agent: %s: not an option; see --help", argv[1]);
 	}
 	umask(0077);
+	mallopt(M_ARENA_MAX,
+		2); /* the readers of /proc allocate little; an arena each would hold what they freed */
 	agent->exit_code = start(agent);
 	if (agent->exit_code == 0) {
 		agent_begin(agent);
