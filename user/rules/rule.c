@@ -83,7 +83,7 @@ static int read_remedies(struct rule *rule, const cJSON *array, char *why, size_
 		if (err)
 			return err;
 		if (++rule->remedy_count == REMEDIES_MAX)
-			break;
+			break; /* never with more to come: see the schema */
 	}
 	return 0;
 }

@@ -13,7 +13,7 @@ enum {
 	CONDITIONS_MAX = 8,
 	PER_MAX = 6,
 	DECISIONS_MAX = 6,
-	REMEDIES_MAX = 12,
+	REMEDIES_MAX = 16, /* as the schema has it */
 	WINDOW_MAX = 256,  /* notices a window counts */
 	SERIES_MAX = 1024, /* keys counted at a time */
 	LOSSES_KEPT = 32,
