@@ -61,6 +61,19 @@ static void test_socket_target_is_encoded(void **state)
 	assert_string_equal(w.error.target, "postgres://%2Frun%2Fpg:5433/a%20b");
 }
 
+static void test_ipv6_target_has_brackets(void **state)
+{
+	struct ev_conn ev = {.head = HISTORY_HEAD(h, EV_CONN, LANE_LIFE, ev, MASTER, 2000),
+			     .conn = CONN,
+			     .what = CONN_OPEN,
+			     .host = "::1",
+			     .port = "5433",
+			     .database = "a b"};
+	(void)state;
+	watcher_emit(&w, &ev.head);
+	assert_string_equal(w.error.target, "postgres://[::1]:5433/a%20b");
+}
+
 static void test_unknown_target_is_not_made_up(void **state)
 {
 	struct ev_conn ev = {.head = HISTORY_HEAD(h, EV_CONN, LANE_LIFE, ev, MASTER, 2000),
@@ -204,6 +217,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(test_open_and_finish),
 		CASE(test_socket_target_is_encoded),
+		CASE(test_ipv6_target_has_brackets),
 		CASE(test_unknown_target_is_not_made_up),
 		CASE(test_reasons_of_a_failed_connect),
 		CASE(test_sqlstates),

@@ -33,7 +33,8 @@ struct config_app {
 	char name[64];
 	int64_t uid;      /* -1: any */
 	char cgroup[160]; /* shell pattern, "" any */
-	char command[64]; /* shell pattern on comm or the first argument's base name, "" any */
+	char command[64]; /* shell pattern on comm, or on the program or script of its title (base names); ""
+			     any */
 	char capture[12]; /* "none", "registers", "stack"; config.capture when the entry has none */
 	bool exclude;     /* not watched at all */
 };
@@ -72,7 +73,7 @@ int config_load(int *argc, char **argv, struct config *out, char *why, size_t wh
  * deletes it.
  */
 cJSON *config_show(const struct config *config);
-/* The first entry that a process matches (comm, or the base name of its first argument), or NULL. */
+/* The first entry that a process matches (comm, program or script of its title: base names), or NULL. */
 const struct config_app *config_app_of(const struct config *config, uint32_t uid, const char *cgroup,
 				       const char *comm, const char *title);
 

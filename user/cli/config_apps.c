@@ -145,13 +145,23 @@ bool config_read_apps(const cJSON *array, struct config *out, char *why, size_t 
 	return true;
 }
 
+/* The n-th blank-separated word of a title, "" when there is none. */
+static void word_of(const char *title, int n, char *out, size_t size)
+{
+	for (; n > 0 && *title; n--) {
+		title += strcspn(title, " ");
+		title += strspn(title, " ");
+	}
+	text_copy_bytes(out, size, title, strcspn(title, " "));
+}
+
 const struct config_app *config_app_of(const struct config *config, uint32_t uid, const char *cgroup,
 				       const char *comm, const char *title)
 {
-	char first[128];
+	char program[128], script[128];
 
-	text_copy(first, sizeof(first), title);
-	first[strcspn(first, " ")] = '\0';
+	word_of(title, 0, program, sizeof(program));
+	word_of(title, 1, script, sizeof(script));
 	for (size_t i = 0; i < config->app_count; i++) {
 		const struct config_app *app = &config->apps[i];
 
@@ -160,7 +170,8 @@ const struct config_app *config_app_of(const struct config *config, uint32_t uid
 		if (app->cgroup[0] && fnmatch(app->cgroup, cgroup, 0))
 			continue;
 		if (app->command[0] && fnmatch(app->command, comm, 0) &&
-		    fnmatch(app->command, text_base(first), 0))
+		    fnmatch(app->command, text_base(program), 0) &&
+		    fnmatch(app->command, text_base(script), 0))
 			continue;
 		return app;
 	}

@@ -138,10 +138,11 @@ static void set_target(struct connection *connection, const struct ev_conn *ev)
 	size_t used = 0;
 	if (!*ev->host && !*ev->database)
 		return; /* the probe could not read it: what was known before stands, nothing is made up */
-	text_add(connection->target, sizeof(connection->target), &used, "postgres://");
+	bool ipv6 = strchr(ev->host, ':') && ev->host[0] != '[';
+	text_add(connection->target, sizeof(connection->target), &used, "postgres://%s", ipv6 ? "[" : "");
 	add_encoded(connection->target, sizeof(connection->target), &used,
 		    *ev->host ? ev->host : "localhost");
-	text_add(connection->target, sizeof(connection->target), &used, ":%s/",
+	text_add(connection->target, sizeof(connection->target), &used, "%s:%s/", ipv6 ? "]" : "",
 		 *ev->port ? ev->port : "5432");
 	add_encoded(connection->target, sizeof(connection->target), &used, ev->database);
 }
