@@ -64,14 +64,20 @@ recorded() {
 	[ "$(lap crashes --json --app burst --limit 2000 | jq '.crashes | length')" -ge "$1" ]
 }
 
-# Each listed crash has its folder with a report that parses and says the same id; no folder is unlisted.
+# No folder is unlisted. Waited for: other Rubies of this host may be dying just now.
+folders_are_listed() {
+	lap crashes --json --limit 2000 | jq -r '.crashes[] | "\(.id) \(.bundle)"' >"$WORK/listed"
+	diff <(awk '{print $1}' "$WORK/listed" | sort) \
+		<(find "$WORK/agent.state/crashes" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort)
+}
+
+# Each listed crash has its folder with a report that parses and says the same id.
 bundles_are_whole() {
 	local id folder
-	lap crashes --json --limit 2000 | jq -r '.crashes[] | "\(.id) \(.bundle)"' >"$WORK/listed"
+	wait_until 10 folders_are_listed
 	while read -r id folder; do
 		jq -e --arg id "$id" '.id == $id' "$folder/report.json" >/dev/null || { echo "torn: $folder" >&2; return 1; }
 	done <"$WORK/listed"
-	diff <(awk '{print $1}' "$WORK/listed" | sort) <(find "$WORK/agent.state/crashes" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort)
 	[ "$(sqlite3 "$WORK/agent.state/lapidary.db" 'pragma integrity_check')" = ok ]
 }
 
