@@ -40,7 +40,7 @@ struct table *table_new(size_t key_size, size_t value_size, size_t limit, table_
 		return NULL;
 	}
 	table->key_size = key_size;
-	table->value_size = value_size;
+	table->value_size = (value_size + 15) & ~(size_t)15; /* so that the key behind it is aligned, too */
 	table->limit = limit > 0 ? limit : 1;
 	table->gone = gone;
 	table->context = context;
