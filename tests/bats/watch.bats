@@ -99,6 +99,18 @@ connect='$db = PG.connect(ENV["SHOP_DATABASE"])'
 	check "$(crash_wait "$(process_pid jewel)")" '.comm == "jewel" and .blame.gem == "crashy"'
 }
 
+@test "an agent that was held up names the module that was mapped and killed meanwhile" {
+	local agent
+	agent=$(process_pid agent)
+	obey_start hasty
+	watch_wait "$(process_pid hasty)"
+	kill -STOP "$agent"
+	obey_and_die hasty 'require "crashy"; Crashy.sig_dfl'
+	kill -CONT "$agent"
+	check "$(crash_wait "$(process_pid hasty)")" '.signal == "SIGSEGV" and .blame.gem == "crashy"'
+	check "$(report_of "$(process_pid hasty)")" '.native_frames[0].build_id != null'
+}
+
 @test "a libruby and a libpq of other names and places are probed" {
 	local libruby libpq
 	libruby=$(ldd /usr/bin/ruby | awk '/libruby/ {print $3}')

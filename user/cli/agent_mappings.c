@@ -39,7 +39,9 @@ static void keep(struct mapping *mapping, uint32_t tgid, uint64_t time_ns, const
 static void take(struct agent *agent, uint32_t tgid, uint64_t time_ns, const struct maps_region *region)
 {
 	const struct watched *watched = watch_find(agent, tgid, 0);
-	uint64_t start_ns = watched && !watched->gone_ns ? watched->start_ns : 0;
+	/* A death overtakes what was mapped before it: the lanes are not in step. */
+	uint64_t start_ns =
+		watched && (!watched->gone_ns || time_ns <= watched->gone_ns) ? watched->start_ns : 0;
 	struct mappings *mappings = agent->mappings;
 
 	keep(&mappings->recent[mappings->taken++ % RECENT], tgid, time_ns, region);
