@@ -54,7 +54,9 @@ dies() {
 
 @test "stack: what the others have not" {
 	dies open
-	check "$report" '.registers.rip != null and .parts.stack.state == "complete"'
+	# the kernel leaves a random gap below the arguments: a page of it that nobody ever touched is not there
+	check "$report" '.registers.rip != null and
+		(.parts.stack.state == "complete" or (.parts.stack.why | test("^1 of [0-9]+ pages could not be read$")))'
 	[ -s "$bundle/stack.bin" ]
 }
 
