@@ -56,6 +56,12 @@ $(OUT)/lib$(1).a: $(filter-out $(MAIN),$(filter $(OUT)/user/$(1)/%,$(OBJ)))
 endef
 $(foreach f,$(FLOORS),$(eval $(call archive,$(f))))
 
+# Where things are installed is compiled in: another PREFIX builds those objects anew.
+$(OUT)/prefix: FORCE
+	@mkdir -p $(@D)
+	@echo '$(PREFIX)' | cmp -s - $@ || echo '$(PREFIX)' > $@
+$(OUT)/user/cli/config.o $(OUT)/user/rules/load.o: $(OUT)/prefix
+
 $(OUT)/%.o: %.c
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
@@ -142,7 +148,8 @@ install: all ## into $(DESTDIR)$(PREFIX)
 	install -m 0644 rules/*.json $(DESTDIR)$(PREFIX)/share/lapidary/rules/
 	install -m 0644 rules/schema/*.json $(DESTDIR)$(PREFIX)/share/lapidary/rules/schema/
 	install -m 0644 docs/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8/
-	install -D -m 0644 deploy/lapidary.service $(DESTDIR)$(PREFIX)/lib/systemd/system/lapidary.service
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|/usr/local/sbin|$(PREFIX)/sbin|' deploy/lapidary.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/lapidary.service
 	install -D -m 0644 deploy/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/lapidary
 	install -D -m 0644 deploy/_lapidary $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_lapidary
 
@@ -152,6 +159,6 @@ clean:
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
-.PHONY: all unit fuzz run test bench bench-query bench-memory lint asan install clean help
+.PHONY: FORCE all unit fuzz run test bench bench-query bench-memory lint asan install clean help
 
 -include $(OBJ:.o=.d) $(BPF_OBJ:.o=.d) $(UNIT:=.d)

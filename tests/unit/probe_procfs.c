@@ -37,6 +37,13 @@ static void titles_hold_no_secret(void **state)
 	TITLE("", "");
 	TITLE("ruby\0server.rb\0--port\0", "ruby server.rb");
 	TITLE("ruby\0-e\0puts 'x'\0", "ruby");
+	TITLE("/usr/bin/ruby3.1\0-W0\0-I\0lib\0-rjson\0server.rb\0secret\0", "/usr/bin/ruby3.1 server.rb");
+	TITLE("ruby\0--disable-gems\0--\0-odd.rb\0", "ruby");
+	TITLE("ruby\0-r\0json\0-C\0/srv\0--\0app.rb\0", "ruby app.rb");
+	TITLE("ruby\0-w\0-\0typed\0", "ruby");
+	TITLE("ruby\0-W0\0", "ruby");
+	TITLE("ruby\0-I\0", "ruby");
+	TITLE("python3\0-c\0x\0", "python3");
 	TITLE("ruby\0--password=x\0", "ruby");
 	TITLE("env\0SECRET=x\0ruby\0", "env");
 	TITLE("psql\0postgres://u:p@h/d\0", "psql");

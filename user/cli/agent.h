@@ -40,6 +40,7 @@ struct watched {
 	uint32_t uid;
 	bool named;   /* EV_INFO was made */
 	bool reading; /* a question of a round is out */
+	bool missing; /* it was gone at the last look, and no end of it had arrived */
 	char ruby[16];
 	char capture[12];    /* "none", "registers", "stack"; "" until its app is known */
 	struct ev_info info; /* the latest; a fork starts with its parent's */

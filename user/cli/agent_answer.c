@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The control socket's commands: workers [APP], health, probes, status, doctor PID. */
+#include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include "user/base/json.h"
@@ -133,6 +135,7 @@ static cJSON *answer_status(struct agent *agent, const char *argument)
 	json_add_count(answer, "mappings_not_looked_at", targets.overflowed);
 	json_add_count(answer, "files_refused", targets.refused);
 	json_add_count(answer, "examiner_deaths", targets.examiner_deaths);
+	cJSON_AddBoolToObject(answer, "can_probe_new_files", !targets.spawner_lost);
 	json_add_count(answer, "records_refused", agent->bad_records);
 	json_add_count(answer, "model_evicted", model_evicted(pipeline_model(agent->pipeline)));
 	json_add_count(answer, "ring_bytes", ring_bytes);
@@ -164,8 +167,9 @@ static void explain(struct agent *agent, uint32_t tgid, cJSON *out)
 	}
 	start_ns = watch_start_of(agent, tgid);
 	cJSON_AddStringToObject(out, "why",
-				watched     ? "it has ended"
-				: !start_ns ? "there is no such process on this host"
+				watched ? "it has ended"
+				: !start_ns && kill((pid_t)tgid, 0) != 0 && errno == ESRCH
+					? "there is no such process on this host"
 				: watch_excluded(agent, tgid, start_ns)
 					? "the configuration excludes it (apps[].exclude)"
 					: "none of its mapped files exports rb_define_method: it is no Ruby");

@@ -44,6 +44,7 @@ static void read_facts(struct job *job)
 		return;
 	app = config_app_of(&job->agent->config, facts.uid, facts.cgroup, facts.comm, facts.title);
 	answer->excluded = app && app->exclude;
+	answer->configured = app && app->name[0];
 	text_copy(answer->capture, sizeof(answer->capture), app ? app->capture : job->agent->config.capture);
 	info->uid = facts.uid;
 	info->gid = facts.gid;
@@ -91,6 +92,7 @@ static void run(uv_work_t *work)
 		answer->got |= PROC_MAPS;
 	if (answer->wanted & PROC_SAMPLE)
 		read_sample(job);
+	answer->ended = procfs_ended(answer->tgid, answer->start_ns);
 }
 
 static void done(uv_work_t *work, int status)

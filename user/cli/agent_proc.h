@@ -23,6 +23,8 @@ struct proc_answer {
 	uint64_t start_ns;
 	unsigned wanted, got; /* got: those of FACTS, MAPS, SAMPLE that could be read */
 	char capture[12];     /* what may be taken of it; only with FACTS */
+	bool ended;           /* it is gone, or a zombie */
+	bool configured;      /* an entry of the configuration names its app; only with FACTS */
 	bool excluded;        /* by the configuration; only with FACTS */
 	uint64_t read_ns;     /* when reading began */
 	char *maps;           /* text of /proc/PID/maps */

@@ -232,6 +232,35 @@ static void sample(struct agent *agent, const struct proc_answer *answer)
 	agent_make(agent, &ev.head, EV_SAMPLE, sizeof(ev), answer->tgid, answer->start_ns);
 }
 
+/*
+ * It ended and the kernel did not tell: it was marked when it was as good as dead. Two looks in a row, so
+ * that an end that lies in the ring has its time. How it ended nobody knows, so it leaves and no status is
+ * made up.
+ */
+static void miss(struct agent *agent, const struct proc_answer *answer, struct watched *watched)
+{
+	struct ev_exec left = {0};
+
+	if (!watched->missing) {
+		watched->missing = true;
+		return;
+	}
+	text_copy(left.comm, sizeof(left.comm), watched->info.comm);
+	text_copy(left.file, sizeof(left.file), "(ended unseen)");
+	agent_make(agent, &left.head, EV_EXEC, sizeof(left), answer->tgid, answer->start_ns);
+	leave(agent, answer->tgid, answer->start_ns);
+}
+
+/*
+ * A title is the process's own to choose. It may name the app anew where a server puts the app into it, else
+ * the first name stays, and nobody moves from one app's counts to another's.
+ */
+static void keep_name(const struct watched *watched, const struct proc_answer *answer, struct ev_info *info)
+{
+	if (watched->named && watched->info.title[0] && !answer->configured && !answer->info.server[0])
+		text_copy(info->app, sizeof(info->app), watched->info.app);
+}
+
 void watch_answered(struct agent *agent, const struct proc_answer *answer)
 {
 	struct watched *watched = find(agent, answer->tgid, answer->start_ns);
@@ -252,9 +281,17 @@ void watch_answered(struct agent *agent, const struct proc_answer *answer)
 	watched = find(agent, answer->tgid, answer->start_ns);
 	if (!watched || watched->gone_ns)
 		return;
+	if (answer->ended) {
+		miss(agent, answer, watched);
+		return;
+	}
+	watched->missing = false;
 	if (facts) {
-		changed = !watched->named || strcmp(watched->info.title, answer->info.title) != 0;
-		watched->info = answer->info;
+		struct ev_info info = answer->info;
+
+		changed = !watched->named || strcmp(watched->info.title, info.title) != 0;
+		keep_name(watched, answer, &info);
+		watched->info = info;
 		text_copy(watched->capture, sizeof(watched->capture), answer->capture);
 	}
 	if (changed) {
@@ -271,14 +308,17 @@ void watch_answered(struct agent *agent, const struct proc_answer *answer)
 struct wanted_task {
 	uint32_t tgid;
 	uint64_t start_ns;
+	bool found;
 };
 
 static void match_task(void *context, const struct probe_task *task)
 {
 	struct wanted_task *wanted = context;
 
-	if (task->tgid == wanted->tgid)
-		wanted->start_ns = task->start_ns;
+	if (task->tgid != wanted->tgid)
+		return;
+	wanted->start_ns = task->start_ns;
+	wanted->found = true; /* the first process of a machine may have started at 0 */
 }
 
 uint64_t watch_start_of(const struct agent *agent, uint32_t tgid)
@@ -382,6 +422,8 @@ static void go_round(void *context, const void *key, void *value)
 	if (!watched->named)
 		want |= PROC_SAMPLE; /* a fork that lived to see a tick */
 	/* one question at a time: a process that blocks its readers costs one of them, not all */
+	if (watched->missing)
+		want |= PROC_SAMPLE;
 	if (want && !watched->reading)
 		watched->reading = proc_ask(round->agent, tgid, watched->start_ns, want | PROC_FACTS) == 0;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "user/base/json.h"
+#include "user/base/parse.h"
 #include "user/cli/commands.h"
 #include "user/cli/config.h"
 #include "user/cli/control.h"
@@ -59,7 +60,8 @@ static bool is_well(const cJSON *answer)
 		if (strcmp(json_text(lane, "lane"), "flow") != 0 && json_number(lane, "dropped", 0) > 0)
 			return false;
 	}
-	return !*json_text(cJSON_GetObjectItem(answer, "store"), "last_error") &&
+	return json_true(answer, "can_probe_new_files") &&
+	       !*json_text(cJSON_GetObjectItem(answer, "store"), "last_error") &&
 	       json_number(answer, "records_refused", 0) == 0;
 }
 
@@ -79,6 +81,7 @@ int cmd_doctor(int argc, char **argv)
 	cJSON *answer = NULL;
 	char command[64], why[512];
 	bool json = false;
+	uint64_t number;
 	int code;
 
 	if (config_load(&argc, argv, &config, why, sizeof(why)) != 0)
@@ -93,6 +96,8 @@ int cmd_doctor(int argc, char **argv)
 		else
 			pid = argv[i];
 	}
+	if (pid && (!parse_u64(pid, &number) || number == 0 || number > INT32_MAX))
+		return usage_error("doctor: %s: not a process id", pid);
 	snprintf(command, sizeof(command), pid ? "doctor %s" : "status", pid);
 	code = control_ask(config.run_dir, command, &answer, why, sizeof(why));
 	if (code)

@@ -35,7 +35,12 @@ static void print_commands(FILE *out)
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "";
+	char *help[] = {argv[0], argc > 2 ? argv[2] : NULL, "--help", NULL};
 
+	if (strcmp(name, "help") == 0 && argc == 3) { /* lapidary help COMMAND */
+		name = argv[2];
+		argv = help;
+	}
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
 		print_commands(stdout);
 		return EXIT_FINE;

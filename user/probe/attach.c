@@ -12,6 +12,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include "lapidary.skel.h"
+#include "user/probe/closer.h"
 #include "user/probe/probe_private.h"
 #include "user/probe/uprobe_multi.h"
 
@@ -119,12 +120,12 @@ static int sites_attach(struct attach_job *job, const struct probe_site *sites, 
 	return 0;
 }
 
-static void attachment_done(struct attachment *attachment)
+static void attachment_done(struct probe *probe, struct attachment *attachment)
 {
 	size_t i;
 
 	for (i = 0; i < attachment->count; i++)
-		close(attachment->links[i]);
+		closer_close(probe->closer, attachment->links[i]);
 	free(attachment->links);
 	memset(attachment, 0, sizeof(*attachment));
 }
@@ -175,7 +176,7 @@ int probe_attach(struct probe *probe, int file_fd, const struct probe_site *site
 		return -ENOMEM;
 	err = sites_attach(&job, sites, count);
 	if (err) {
-		attachment_done(&job.made);
+		attachment_done(probe, &job.made);
 		return err;
 	}
 	probe->attachments[slot] = job.made;
@@ -185,7 +186,7 @@ int probe_attach(struct probe *probe, int file_fd, const struct probe_site *site
 void probe_detach(struct probe *probe, int handle)
 {
 	if (handle >= 0 && (size_t)handle < probe->attachment_room)
-		attachment_done(&probe->attachments[handle]);
+		attachment_done(probe, &probe->attachments[handle]);
 }
 
 void attachments_close(struct probe *probe)
@@ -193,6 +194,7 @@ void attachments_close(struct probe *probe)
 	size_t i;
 
 	for (i = 0; i < probe->attachment_room; i++)
-		attachment_done(&probe->attachments[i]);
+		attachment_done(probe, &probe->attachments[i]);
 	free(probe->attachments);
+	closer_free(probe->closer);
 }

@@ -14,6 +14,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include "lapidary.skel.h"
+#include "user/probe/closer.h"
 #include "user/probe/probe_private.h"
 
 static char first_warning[160];
@@ -139,6 +140,7 @@ int probe_open(const struct probe_options *options, const struct features *featu
 
 	if (!probe)
 		return -ENOMEM;
+	probe->closer = closer_new(); /* without one, links are closed on the spot */
 	probe->epoll = -1;
 	probe->list_link = -1;
 	probe->cpus = libbpf_num_possible_cpus();

@@ -85,6 +85,7 @@ struct probe_site {
 typedef int (*probe_perf_open_fn)(void *context, int file_fd, uint64_t offset);
 int probe_attach(struct probe *probe, int file_fd, const struct probe_site *sites, size_t count,
 		 uint16_t group, uint16_t attachment, probe_perf_open_fn perf_open, void *context);
+/* The handle is free at once; the kernel takes the probes out a moment later, beside the caller. */
 void probe_detach(struct probe *probe, int handle);
 int probe_set_layout(struct probe *probe, uint16_t group, const struct libpq_layout *layout);
 

@@ -36,6 +36,7 @@ struct probe {
 	int epoll;
 	int cpus;
 	struct lane_reader readers[PROBE_LANES];
+	struct closer *closer; /* of links that are let go */
 	struct attachment *attachments;
 	size_t attachment_room;
 };

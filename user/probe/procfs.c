@@ -23,6 +23,7 @@ static int read_one(uint32_t tgid, const char *name, size_t limit, char **out, s
 
 /* The fields of /proc/PID/stat that follow the command's closing parenthesis (proc(5), numbered from 3). */
 struct stat_fields {
+	char state;
 	unsigned long long field[53];
 };
 
@@ -39,7 +40,9 @@ static int read_stat(uint32_t tgid, struct stat_fields *out)
 	for (int i = 3; at && i <= 52; i++) {
 		while (*at == ' ')
 			at++;
-		if (i > 3) /* 3 is the state, a letter */
+		if (i == 3)
+			out->state = *at;
+		else
 			out->field[i] = strtoull(at, NULL, 10);
 		at = strchr(at, ' ');
 	}
@@ -60,6 +63,17 @@ int procfs_check(uint32_t tgid, uint64_t start_ns)
 	if (err)
 		return err;
 	return is_start(&stat, start_ns) ? 0 : -ESRCH;
+}
+
+bool procfs_ended(uint32_t tgid, uint64_t start_ns)
+{
+	struct stat_fields stat;
+	int err = read_stat(tgid, &stat);
+
+	if (err || !is_start(&stat, start_ns))
+		return err == 0 || err == -ESRCH;
+	/* a leader that ended before its threads is a zombie as well (field 20 counts those that live) */
+	return (stat.state == 'Z' || stat.state == 'X') && stat.field[20] <= 1;
 }
 
 static void read_status(uint32_t tgid, struct procfs_facts *out)
@@ -123,6 +137,36 @@ static bool may_be_secret(const char *word, size_t size)
 	       memchr(word, '@', size);
 }
 
+/*
+ * Where the script of a Ruby's command line is named, behind its options (ruby(1)); NULL when there is none:
+ * the program came from -e or from standard input. -C, -E, -I and -r take the next word when they stand
+ * alone.
+ */
+static const char *script_of(const char *word, const char *end)
+{
+	while (word < end && word[0] == '-') {
+		size_t length = strnlen(word, end - word);
+		bool takes_next = length == 2 && strchr("CEIr", word[1]);
+
+		if (length == 1 || (length >= 2 && word[1] == 'e'))
+			return NULL;
+		word += length + 1;
+		if (length == 2 && word[-2] == '-') /* "--" */
+			break;
+		if (takes_next && word < end)
+			word += strnlen(word, end - word) + 1;
+	}
+	return word < end ? word : NULL;
+}
+
+/* The program's first argument that says what it runs, NULL when there is none. */
+static const char *subject_of(const char *program, const char *cmdline, size_t first, size_t size)
+{
+	const char *argument = cmdline + first + 1, *end = cmdline + size;
+
+	return strncmp(text_base(program), "ruby", 4) == 0 ? script_of(argument, end) : argument;
+}
+
 void procfs_title(const char *cmdline, size_t size, char *out, size_t out_size)
 {
 	size_t first, second;
@@ -136,9 +180,9 @@ void procfs_title(const char *cmdline, size_t size, char *out, size_t out_size)
 		char word[128];
 		size_t used = strlen(out);
 
-		argument = cmdline + first + 1;
-		second = strnlen(argument, size - first - 1);
-		text_copy_bytes(word, sizeof(word), argument, second);
+		argument = subject_of(out, cmdline, first, size);
+		second = argument ? strnlen(argument, cmdline + size - argument) : 0;
+		text_copy_bytes(word, sizeof(word), argument ? argument : "", second);
 		if (word[0] && !may_be_secret(argument, second))
 			text_add(out, out_size, &used, " %s", word);
 	} else if (strchr(out, ' ') && may_be_secret(cmdline, first)) {

@@ -32,6 +32,8 @@ struct procfs_usage {
 
 /* start_ns 0 is not checked. *ticks may be NULL. */
 int procfs_check(uint32_t tgid, uint64_t start_ns);
+/* True when it has ended, also when nobody has waited for it yet. */
+bool procfs_ended(uint32_t tgid, uint64_t start_ns);
 int procfs_facts(uint32_t tgid, uint64_t start_ns, struct procfs_facts *out);
 int procfs_usage(uint32_t tgid, uint64_t start_ns, struct procfs_usage *out);
 /* Proportional set size: shared pages divided by their users. Takes 12 ms per GiB. */
@@ -41,8 +43,8 @@ int procfs_maps(uint32_t tgid, uint64_t start_ns, char **text, size_t *size);
 
 /*
  * A title fit to be kept, from the bytes of /proc/PID/cmdline. A program that wrote its own title has one
- * word with blanks: it is kept. Else the program and its first argument, which is left out when it may
- * carry a secret (an option, an assignment, a URL).
+ * word with blanks: it is kept. Else the program and its first argument (of a Ruby: its script, behind the
+ * options), which is left out when it may carry a secret (an option, an assignment, a URL).
  */
 void procfs_title(const char *cmdline, size_t size, char *out, size_t out_size);
 /* "puma", "unicorn", "pitchfork", "iodine", or "". A static string. */

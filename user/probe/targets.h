@@ -81,6 +81,7 @@ struct targets_stats {
 	uint64_t refused;    /* files not probed: a limit was reached */
 	uint64_t failed;     /* files that could not be opened or examined */
 	uint64_t examiner_deaths;
+	bool spawner_lost; /* for good: no new file can be probed */
 };
 void targets_stats(const struct targets *targets, struct targets_stats *out);
 

@@ -271,7 +271,7 @@ static void drop_unfinished(void *targets, const void *key, void *value)
 /* The nursery is gone, and with it the capabilities: what is probed stays probed, nothing is waited for. */
 static void lose_spawner(struct targets *targets)
 {
-	targets->spawner_lost = true;
+	targets->stats.spawner_lost = true;
 	epoll_ctl(targets->epoll_fd, EPOLL_CTL_DEL, spawner_fd(targets->options.spawner), NULL);
 	table_each(targets->questions, drop_question, targets);
 	table_each(targets->files, drop_unfinished, targets);
@@ -310,7 +310,7 @@ static void spawner_ready(struct targets *targets)
 		if (answer.fd >= 0)
 			close(answer.fd);
 	}
-	if (got == -EPIPE && !targets->spawner_lost)
+	if (got == -EPIPE && !targets->stats.spawner_lost)
 		lose_spawner(targets);
 }
 

@@ -12,7 +12,7 @@ struct question *ask_new(struct targets *targets, const struct spawner_request *
 		targets->stats.overflowed++;
 		return NULL;
 	}
-	question = targets->spawner_lost ? NULL : table_put(targets->questions, &token, NULL);
+	question = targets->stats.spawner_lost ? NULL : table_put(targets->questions, &token, NULL);
 	if (!question)
 		return NULL;
 	targets->next_token = token;

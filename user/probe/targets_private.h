@@ -58,7 +58,6 @@ struct targets {
 	struct targets_events events;
 	int epoll_fd;
 	struct examiner *examiner;
-	bool spawner_lost; /* for good */
 	bool examiner_asked;
 	bool busy; /* the examiner has `examining` */
 	uint64_t examining_since_ns;
