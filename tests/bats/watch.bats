@@ -111,6 +111,31 @@ connect='$db = PG.connect(ENV["SHOP_DATABASE"])'
 	check "$(report_of "$(process_pid hasty)")" '.native_frames[0].build_id != null'
 }
 
+@test "a Ruby that is dead before its library is known is not watched for ever" {
+	local examiner ghost library
+	library=$(ldd /usr/bin/ruby | awk '/libruby/ {print $3}')
+	mkdir -p "$WORK/ghost"
+	cp "$library" "$WORK/ghost"
+	examiner=$(pgrep -x lapidary-exam -s "$(process_pid agent)")
+	kill -STOP "$examiner"
+	# its parent never asks how it ended, so that it stays a zombie
+	process_start haunted ruby --disable-gems -e \
+		'puts spawn({"LD_LIBRARY_PATH" => ARGV[0]}, "ruby", "--disable-gems", "-e", "sleep"); $stdout.flush; sleep' "$WORK/ghost"
+	wait_until 10 grep -q . "$WORK/haunted.out"
+	ghost=$(<"$WORK/haunted.out")
+	busy() { lap doctor --json | jq -e '.ready == false'; }
+	wait_until 10 grep -q "$WORK/ghost" "/proc/$ghost/maps"
+	wait_until 4 busy
+	kill -KILL "$ghost"
+	wait_until 10 grep -q ' Z ' "/proc/$ghost/stat"
+	kill -CONT "$examiner"
+	probed() { lap features --json | jq -e '.probes | any(.path | contains("/ghost/"))'; }
+	wait_until 10 probed
+	unwatched() { ! lap doctor "$ghost" && lap workers --json | jq -e --argjson pid "$ghost" '.workers | all(.process_id != $pid)'; }
+	wait_until 10 unwatched
+	process_stop haunted
+}
+
 @test "a libruby and a libpq of other names and places are probed" {
 	local libruby libpq
 	libruby=$(ldd /usr/bin/ruby | awk '/libruby/ {print $3}')
