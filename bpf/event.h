@@ -56,6 +56,10 @@ enum event_type {
 	EV_LOCATION,   /* struct ev_location: which module a fault's program counter is in; precedes its
 			  EV_FAULT */
 	EV_GAP,        /* struct ev_gap: records were lost */
+	EV_HELLO,      /* struct ev_hello: the app's library introduced itself over the socket */
+	EV_PROBE,      /* struct ev_probe: the prober tested a database */
+	EV_BREAKER,    /* struct ev_breaker: a breaker changed its state */
+	EV_ACTION,     /* struct ev_action: an action has an outcome */
 	EV_TYPE_END,
 };
 
@@ -275,6 +279,8 @@ struct ev_info {
 	__u64 exe_inode;
 	__u32 exe_dev;
 	__u32 parent_tgid;
+	__u32 netns; /* inode of its network namespace, 0: not known */
+	__u32 reserved;
 	char app[64];
 	char comm[EV_COMM];
 	char server[16]; /* "puma", "iodine", "unicorn", "pitchfork", "" */
@@ -323,7 +329,87 @@ struct ev_gap {
 	__u32 reserved;
 };
 
-enum { EV_FORMAT = 1 };
+/* What nothing joins: uid, network namespace, cgroup and app of a process, from the kernel's facts. */
+struct ev_scope {
+	__u64 cgroup_id; /* as in ev_info */
+	__u32 uid;
+	__u32 netns;
+	char app[64];
+};
+
+enum app_role { APP_SINGLE, APP_MASTER, APP_WORKER };
+
+enum app_accepts {
+	ACCEPTS_BREAKER = 1 << 0,
+	ACCEPTS_RESTART = 1 << 1,
+	ACCEPTS_HOLD = 1 << 2,
+	ACCEPTS_DRAIN = 1 << 3,
+	ACCEPTS_DEGRADE = 1 << 4,
+};
+
+struct ev_hello {
+	struct ev_head head; /* the peer */
+	struct ev_scope scope;
+	__u32 role;    /* enum app_role */
+	__u32 accepts; /* enum app_accepts bits */
+	char server[16];
+	char ruby[16];
+};
+
+/* How far the prober came. Above PROBE_REACHED a server answered, whatever it said. */
+enum probe_result {
+	PROBE_OK = 1,   /* a query was answered; without credentials: the server asked for them */
+	PROBE_REFUSED,  /* nobody listens there, or no such socket */
+	PROBE_TIMEOUT,  /* no answer in time */
+	PROBE_NO_HOST,  /* the name does not resolve */
+	PROBE_REJECTED, /* the server answered that it serves nobody: 53300, 57P03, ... */
+	PROBE_BROKEN,   /* the server closed, or spoke no PostgreSQL */
+	PROBE_NOT_RUN,  /* the prober itself failed: says nothing about the target */
+	PROBE_RESULT_END,
+};
+
+struct ev_probe {
+	struct ev_head head;
+	struct ev_scope scope;
+	char target[192];
+	__u32 result;  /* enum probe_result */
+	__u32 reached; /* 1: the prober has had an answer from this target before, so its failures count */
+	__u32 ms;
+	char sqlstate[8]; /* "" when there is none */
+	__u32 reserved;
+};
+
+enum breaker_kind { BREAKER_CONNECT, BREAKER_QUERY, BREAKER_KINDS };
+enum breaker_state { BREAKER_CLOSED, BREAKER_OPEN, BREAKER_HALF_OPEN };
+
+struct ev_breaker {
+	struct ev_head head;
+	struct ev_scope scope;
+	char target[192];
+	__u32 kind;  /* enum breaker_kind */
+	__u32 state; /* enum breaker_state: the new one */
+	__u32 seq;
+	__u32 reserved;
+};
+
+enum action_outcome {
+	ACTION_DONE = 1,
+	ACTION_OBSERVED, /* no consent */
+	ACTION_REFUSED,  /* by the gate: budget, last worker, pause, identity */
+	ACTION_FAILED,   /* it was tried */
+	ACTION_SENT,     /* ordered; its outcome comes later under the same id */
+	ACTION_OUTCOME_END,
+};
+
+struct ev_action {
+	struct ev_head head; /* the process acted on, 0: none */
+	struct ev_scope scope;
+	char id[20];     /* of the action */
+	char action[24]; /* "worker.restart", ... */
+	__u32 outcome;   /* enum action_outcome */
+};
+
+enum { EV_FORMAT = 2 };
 
 _Static_assert(sizeof(struct ev_head) == 40, "ev_head");
 _Static_assert(sizeof(struct ev_birth) == 80, "ev_birth");
@@ -341,5 +427,10 @@ _Static_assert(sizeof(struct ev_gap) == 72, "ev_gap");
 _Static_assert(sizeof(struct ev_fault) % 8 == 0, "ev_fault");
 _Static_assert(sizeof(struct ev_info) % 8 == 0, "ev_info");
 _Static_assert(sizeof(struct ev_location) % 8 == 0, "ev_location");
+_Static_assert(sizeof(struct ev_scope) == 80, "ev_scope");
+_Static_assert(sizeof(struct ev_hello) == 160, "ev_hello");
+_Static_assert(sizeof(struct ev_probe) == 336, "ev_probe");
+_Static_assert(sizeof(struct ev_breaker) == 328, "ev_breaker");
+_Static_assert(sizeof(struct ev_action) == 168, "ev_action");
 
 #endif

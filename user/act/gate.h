@@ -1,27 +1,67 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The one gate: every decision passes here, and nothing else acts. In this version the gate only observes:
- * it answers what it would have done and why it did not (no consent), and writes the audit line.
+ * The one gate: every decision passes here, and nothing acts without it. It asks, in this order: is acting
+ * paused; is there consent (the app's own `accepts`, the configuration, --act, an operator's command); would
+ * it take the last healthy worker; is there budget. What it lets through others carry out, and come back with
+ * the outcome. Pure: time is an argument.
  */
 #ifndef LAPIDARY_GATE_H
 #define LAPIDARY_GATE_H
 
 #include <cjson/cJSON.h>
-#include <stdint.h>
+#include <stddef.h>
+#include "user/act/scope.h"
 
-enum gate_outcome { GATE_DONE, GATE_OBSERVED, GATE_REFUSED };
+struct gate_settings {
+	uint32_t restarts_per_minute;      /* of an app's scope; 6 */
+	uint32_t host_restarts_per_minute; /* 30 */
+	uint32_t restarting_max;           /* workers of a scope restarting at once; 1 */
+	uint32_t breakers_per_minute;      /* openings of a scope; 30 */
+};
 
-/* What the gate needs to know of a decision; strings are borrowed. */
+/* What the gate needs to know of a decision; strings are borrowed. Counts are those of this moment. */
 struct gate_request {
-	const char *decision, *incident, *action, *app, *target, *reason;
-	uint32_t pid, live_workers;
-	uint64_t wall_ns;
+	const char *decision, *incident; /* "" for an operator's command */
+	const char *action;              /* "worker.restart", "breaker.open", ... */
+	const char *target, *reason;
+	struct ev_scope scope;
+	uint32_t pid; /* 0: none */
+	uint64_t start_ns;
+	uint32_t live_workers; /* healthy ones of the scope, the one in question included */
+	bool is_worker;        /* the process is one of them; a master is not */
+	bool accepted;         /* a connected library accepts this order */
+	bool configured;       /* the configuration or --act allows acting on this app */
+	bool by_operator;
+	uint64_t wall_ns; /* for the audit line */
+};
+
+/* The audit line: `outcome` "sent" is replaced by the final one under the same id. */
+struct gate_pass {
+	enum action_outcome outcome; /* ACTION_SENT: carry it out; else it ends here */
+	char id[20];                 /* of the action, 16 hex digits, unique over restarts of the agent */
+	cJSON *audit;                /* new; the caller's */
 };
 
 struct gate;
-struct gate *gate_new(void);
+struct gate *gate_new(const struct gate_settings *settings, uint64_t seed);
 void gate_free(struct gate *gate);
-/* Decides and audits; *audit gets a new document (the caller deletes it). */
-enum gate_outcome gate_pass(struct gate *gate, const struct gate_request *request, cJSON **audit);
+/* Decides. An alert is done by being recorded; breaker.close and releases need no budget. */
+void gate_decide(struct gate *gate, const struct gate_request *request, uint64_t now_ns,
+		 struct gate_pass *out);
+/*
+ * The outcome of an action that was sent: frees what it held (a restart's place) and returns the audit line
+ * anew, with outcome, outcome_reason, finished and took_ms; NULL when the id is unknown.
+ */
+cJSON *gate_outcome(struct gate *gate, const char *id, enum action_outcome outcome, const char *reason,
+		    uint64_t wall_ns, uint64_t now_ns);
+
+/* for_ms 0: until resumed. Resuming what is not paused is fine. */
+void gate_pause(struct gate *gate, uint64_t now_ns, uint64_t for_ms);
+void gate_resume(struct gate *gate);
+bool gate_paused(const struct gate *gate, uint64_t now_ns, uint64_t *left_ms); /* left 0: until resumed */
+uint32_t gate_restarting(const struct gate *gate, const struct ev_scope *scope);
+
+const char *
+gate_outcome_name(enum action_outcome outcome); /* "done", "observed", "refused", "failed", "sent" */
 
 #endif

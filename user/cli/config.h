@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include "bpf/event.h"
 
-enum { CONFIG_APPS = 64 };
+enum { CONFIG_APPS = 64, CONFIG_DATABASES = 4 };
 
 #define CONFIG_FILE "/etc/lapidary/lapidary.json"
 
@@ -27,6 +27,17 @@ enum setting_index {
 
 enum config_source { SOURCE_DEFAULT, SOURCE_FILE, SOURCE_ENVIRONMENT, SOURCE_FLAG };
 
+/*
+ * "databases": [{"target": "postgres://db:5432/shop", "user": "probe", "password_file": "/etc/lapidary/pw"},
+ * {"target": "…", "service": "shop", "service_file": "/etc/pg_service.conf"}]: with what the prober tests it.
+ * An entry with databases needs uid or cgroup, because a command is the process's own to choose.
+ */
+struct config_database {
+	char target[192];
+	char user[64], password_file[256];
+	char service[64], service_file[256];
+};
+
 /* "apps": [{"name": "shop", "uid": 1000, "cgroup": "/system.slice/shop*", "command": "puma*", "capture":
  * "stack"}] */
 struct config_app {
@@ -37,6 +48,10 @@ struct config_app {
 			     any */
 	char capture[12]; /* "none", "registers", "stack"; config.capture when the entry has none */
 	bool exclude;     /* not watched at all */
+	bool act;         /* may be acted on by signals, holds and orders that its library does not accept */
+	bool signal_init; /* its process 1 of a pid namespace may be signalled */
+	struct config_database databases[CONFIG_DATABASES];
+	size_t database_count;
 };
 
 struct config {
@@ -55,6 +70,12 @@ struct config {
 	uint32_t sample_interval_ms;
 	uint64_t crash_quota; /* bytes of bundles */
 	uint32_t stop_timeout_ms;
+	char act[256];       /* "", "all", or names with commas */
+	char peer_uids[256]; /* with commas */
+	uint32_t lease_ms;
+	uint32_t breaker_max_open_ms, breaker_wait_ms, breaker_wait_max_ms;
+	uint32_t probe_interval_ms, probe_timeout_ms, prober_uid;
+	uint32_t restart_deadline_ms, restarts_per_minute, hold_max_ms;
 	bool uprobe_multi; /* false: perf uprobes through the spawner, for old kernels and tests */
 	struct config_app apps[CONFIG_APPS];
 	size_t app_count;

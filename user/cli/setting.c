@@ -33,6 +33,7 @@ static const struct type_words {
 	const char *name, *unit, *form;
 } type_words[] = {
 	[TYPE_PATH] = {"path", "characters", "a text"},
+	[TYPE_TEXT] = {"text", "characters", "a text"},
 	[TYPE_CHOICE] = {"choice", "", "a text"},
 	[TYPE_SIZE] = {"size", "bytes", "a number of bytes, or a text like \"16M\""},
 	[TYPE_RING] = {"size", "bytes, a power of two", "a number of bytes, or a text like \"16M\""},
@@ -148,6 +149,7 @@ bool setting_read_text(const struct setting *setting, const char *text, struct c
 
 	switch (setting->type) {
 	case TYPE_PATH:
+	case TYPE_TEXT:
 	case TYPE_CHOICE:
 		return store_text(setting, text, out, why, why_size);
 	case TYPE_SIZE:
@@ -177,8 +179,8 @@ bool setting_read_json(const struct setting *setting, const cJSON *value, struct
 		       size_t why_size)
 {
 	bool text_fits = setting->type != TYPE_NUMBER && setting->type != TYPE_SWITCH;
-	bool number_fits =
-		setting->type != TYPE_PATH && setting->type != TYPE_CHOICE && setting->type != TYPE_SWITCH;
+	bool number_fits = setting->type != TYPE_PATH && setting->type != TYPE_TEXT &&
+			   setting->type != TYPE_CHOICE && setting->type != TYPE_SWITCH;
 	char shown[32], allowed[160];
 
 	if (cJSON_IsString(value) && text_fits)
@@ -208,6 +210,7 @@ cJSON *setting_value(const struct setting *setting, const struct config *config)
 
 	switch (setting->type) {
 	case TYPE_PATH:
+	case TYPE_TEXT:
 	case TYPE_CHOICE:
 		return cJSON_CreateString(field);
 	case TYPE_SWITCH:

@@ -6,7 +6,16 @@
 
 #include "user/cli/config.h"
 
-enum setting_type { TYPE_PATH, TYPE_CHOICE, TYPE_SIZE, TYPE_RING, TYPE_DURATION, TYPE_NUMBER, TYPE_SWITCH };
+enum setting_type {
+	TYPE_PATH,
+	TYPE_TEXT,
+	TYPE_CHOICE,
+	TYPE_SIZE,
+	TYPE_RING,
+	TYPE_DURATION,
+	TYPE_NUMBER,
+	TYPE_SWITCH
+};
 
 struct setting {
 	const char *key;

@@ -21,12 +21,13 @@ struct identity {
 };
 
 enum role { ROLE_SINGLE, ROLE_MASTER, ROLE_WORKER };
-enum confirmation { CONFIRMED_NOT, CONFIRMED_HANDLER, CONFIRMED_DEATH, CONFIRMED_OOM };
+/* DEFAULT: raised by the kernel where the action is SIG_DFL, so that death is certain before it is seen. */
+enum confirmation { CONFIRMED_NOT, CONFIRMED_HANDLER, CONFIRMED_DEATH, CONFIRMED_OOM, CONFIRMED_DEFAULT };
 
-/* One app of one scope (uid, cgroup, name): crash counts and rates live here. */
+/* One app of one scope (uid, network namespace, cgroup, name): crash counts and rates live here. */
 struct app {
 	char name[64];
-	uint32_t uid;
+	uint32_t uid, netns;
 	uint64_t cgroup_id;
 	uint32_t workers; /* alive now, masters not counted unless they have no worker */
 	uint64_t crashes; /* since the agent runs */
@@ -50,6 +51,8 @@ struct process {
 	uint32_t children;       /* watched ones alive */
 	uint64_t worker_crashes; /* of its children, when it is a master */
 	bool crashing;           /* a crash is confirmed, death is not yet seen */
+	bool told;               /* its library said hello */
+	uint32_t accepts;        /* enum app_accepts, by that hello */
 };
 
 /* A confirmed crash. Text is bounded and scrubbed; addresses are the process's own. */
@@ -98,6 +101,9 @@ enum notice_type {
 	NOTICE_DB_OK,     /* db_error with target only: a connection opened */
 	NOTICE_FATAL,     /* process: a VM error was reported */
 	NOTICE_GAP,       /* gap */
+	NOTICE_PROBE,     /* probe, process NULL: the prober tested a database */
+	NOTICE_BREAKER,   /* breaker, process NULL: it changed its state */
+	NOTICE_ACTION,    /* action, process or NULL: it has an outcome */
 };
 
 /* Everything pointed to is borrowed from the model and valid until the next model_apply. */
@@ -108,6 +114,10 @@ struct notice {
 	const struct crash *crash;
 	const struct db_error *db_error;
 	const struct ev_gap *gap;
+	const struct ev_probe *probe;
+	const struct ev_breaker *breaker;
+	const struct ev_action *action;
+	const struct app *app; /* PROBE, BREAKER: of that scope; NULL when no process of it is known */
 	int32_t status;
 };
 

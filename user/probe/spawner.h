@@ -17,7 +17,7 @@
 
 struct spawner;
 
-enum spawner_verb { SPAWNER_OPEN_MAPPED = 1, SPAWNER_PERF_UPROBE, SPAWNER_EXAMINER };
+enum spawner_verb { SPAWNER_OPEN_MAPPED = 1, SPAWNER_PERF_UPROBE, SPAWNER_EXAMINER, SPAWNER_PROBER };
 
 struct spawner_request {
 	uint32_t verb;

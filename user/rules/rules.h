@@ -50,6 +50,7 @@ struct decision {
 	char action[24]; /* "alert", "worker.hold", "breaker.open", ... (DESIGN.md 6) */
 	char scope[12];  /* of a breaker: "connect" or "query", else "" */
 	char app[64];
+	struct ev_scope scope_of; /* whose app that is */
 	char target[192];
 	struct identity process;
 	uint64_t time_ns;
