@@ -131,7 +131,7 @@ confirmed_by() {
 	row_is "$pid" SIGSEGV SEGV_MAPERR 0x28 null
 	module_is_crashy sig_dfl
 	statement_is sig_dfl
-	confirmed_by death
+	confirmed_by default_action
 	check "$row" '.status == 11'
 	check "$report" '.exit.signal == "SIGSEGV"'
 }
@@ -140,7 +140,7 @@ confirmed_by() {
 	worker_dies /crash/overflow
 	row=$(crash_wait "$pid")
 	row_is "$pid" SIGSEGV "$(jq -r .code <<<"$row")" "$(jq -r .fault_address <<<"$row")" stack_overflow
-	confirmed_by death
+	confirmed_by default_action
 	crashy_recurses
 }
 
@@ -278,7 +278,7 @@ all_ready() {
 	worker_dies /crash/sig_dfl
 	row_is "$pid" SIGSEGV SEGV_MAPERR 0x28 null
 	module_is_crashy sig_dfl
-	confirmed_by death
+	confirmed_by default_action
 }
 
 @test "each death is one record, and there is no other" {

@@ -51,6 +51,7 @@ static void read_facts(struct job *job)
 	info->parent_tgid = facts.parent_tgid;
 	info->exe_inode = facts.exe_inode;
 	info->exe_dev = facts.exe_dev;
+	info->netns = facts.netns;
 	info->cgroup_id = digest_text(DIGEST_START, facts.cgroup);
 	text_copy(info->comm, sizeof(info->comm), facts.comm);
 	text_copy(info->exe, sizeof(info->exe), facts.exe);

@@ -76,7 +76,7 @@ static void crash_signal_text(const struct crash *crash, char out[12])
 
 static const char *confirmation_name(enum confirmation confirmation)
 {
-	static const char *const names[] = {"nothing", "handler", "death", "oom"};
+	static const char *const names[] = {"nothing", "handler", "death", "oom", "default_action"};
 	return names[confirmation];
 }
 

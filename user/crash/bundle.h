@@ -23,7 +23,7 @@ struct blame {
  * struct comes from crash_report_new. */
 struct crash_report {
 	char id[20], fingerprint[20], time[36], start_time[36];
-	char app[64], comm[EV_COMM], signal[12], code[16], fault_address[20], cause[24], confirmed_by[12];
+	char app[64], comm[EV_COMM], signal[12], code[16], fault_address[20], cause[24], confirmed_by[16];
 	uint32_t pid, uid;
 	int32_t status; /* as wait(2) gives it, -1: it has not ended yet */
 	struct blame blame;

@@ -24,7 +24,7 @@ static void clean_copy(char *out, size_t size, const char *in)
 
 static void fill_columns(const struct crash_input *input, enum cause cause, struct crash_report *out)
 {
-	static const char *const confirmed[] = {"not", "handler", "death", "oom"};
+	static const char *const confirmed[] = {"not", "handler", "death", "oom", "default_action"};
 	const struct crash *crash = input->crash;
 
 	clean_copy(out->id, sizeof(out->id), crash->id);
@@ -41,7 +41,7 @@ static void fill_columns(const struct crash_input *input, enum cause cause, stru
 			 (unsigned long long)crash->fault.address);
 	text_copy(out->cause, sizeof(out->cause), cause_name(cause));
 	text_copy(out->confirmed_by, sizeof(out->confirmed_by),
-		  confirmed[crash->confirmed_by <= CONFIRMED_OOM ? crash->confirmed_by : 0]);
+		  confirmed[crash->confirmed_by <= CONFIRMED_DEFAULT ? crash->confirmed_by : 0]);
 	out->pid = crash->process.tgid;
 	out->uid = crash->uid;
 	out->status = crash->status;

@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Apps: one name in one scope (uid, cgroup). A process is in an app from its first record on: by its command
- * until EV_INFO knows better, or its parent's when it was forked. An app without a process and without
- * a history is dropped at once; one with a history stays as long as the table has room.
+ * Apps: one name in one scope (uid, network namespace, cgroup). A process is in an app from its first record
+ * on: by its command until EV_INFO or its library's hello knows better, or its parent's when it was forked.
+ * An app without a process and without a history is dropped at once; one with a history stays as long as the
+ * table has room.
  */
 #include "user/model/state.h"
 #include "user/base/text.h"
 #include <stdlib.h>
 #include <string.h>
 
-static struct app_key app_key(const char *name, uint32_t uid, uint64_t cgroup_id)
+static struct app_key app_key(const char *name, uint32_t uid, uint32_t netns, uint64_t cgroup_id)
 {
 	struct app_key key;
 	memset(&key, 0, sizeof(key));
 	key.cgroup_id = cgroup_id;
 	key.uid = uid;
+	key.netns = netns;
 	text_copy(key.name, sizeof(key.name), name);
 	return key;
 }
@@ -22,6 +24,13 @@ static struct app_key app_key(const char *name, uint32_t uid, uint64_t cgroup_id
 struct app_state *app_of(const struct process_state *process)
 {
 	return (struct app_state *)process->pub.app;
+}
+
+struct app_state *app_find(const struct model *model, const struct ev_scope *scope)
+{
+	struct app_key key = app_key(scope->app, scope->uid, scope->netns, scope->cgroup_id);
+	struct app_state *app = table_peek(model->apps, &key);
+	return app && app->processes ? app : NULL;
 }
 
 void app_gone(void *context, const void *key, void *value)
@@ -53,9 +62,9 @@ static bool make_room(struct model *model)
 	return table_delete(model->apps, &key);
 }
 
-static struct app_state *app_need(struct model *model, const char *name, uint32_t uid, uint64_t cgroup_id)
+static struct app_state *app_need(struct model *model, const char *name, const struct process_state *process)
 {
-	struct app_key key = app_key(name, uid, cgroup_id);
+	struct app_key key = app_key(name, process->uid, process->netns, process->cgroup_id);
 	struct app_state *app = table_get(model->apps, &key);
 	if (app)
 		return app;
@@ -65,8 +74,9 @@ static struct app_state *app_need(struct model *model, const char *name, uint32_
 	if (!app)
 		return &model->overflow;
 	text_copy(app->pub.name, sizeof(app->pub.name), name);
-	app->pub.uid = uid;
-	app->pub.cgroup_id = cgroup_id;
+	app->pub.uid = key.uid;
+	app->pub.netns = key.netns;
+	app->pub.cgroup_id = key.cgroup_id;
 	return app;
 }
 
@@ -93,13 +103,13 @@ void app_release(struct model *model, struct process_state *process)
 	process->pub.app = NULL;
 	if (--app->processes || app == &model->overflow || app->pub.crashes || app->pub.exits)
 		return;
-	struct app_key key = app_key(app->pub.name, app->pub.uid, app->pub.cgroup_id);
+	struct app_key key = app_key(app->pub.name, app->pub.uid, app->pub.netns, app->pub.cgroup_id);
 	table_delete(model->apps, &key);
 }
 
 void app_assign(struct model *model, struct process_state *process, const char *name)
 {
-	struct app_state *app = app_need(model, *name ? name : "unknown", process->uid, process->cgroup_id);
+	struct app_state *app = app_need(model, *name ? name : "unknown", process);
 	if (app == app_of(process))
 		return;
 	app->processes++; /* before the release, which may drop an app that nobody uses */

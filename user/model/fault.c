@@ -2,8 +2,10 @@
 /*
  * Faults that wait for a confirmation. A SIGSEGV is no crash: Ruby rescues stack overflows. So a thread's
  * first fault is pending until Ruby's crash handler takes its first step (EV_CONFIRM) or the process dies
- * of it. What the handler raises afterwards (abort in 3.1, the same signal again in 3.3) is an echo of that
- * fault; a fault that is no echo means that the one before was rescued, and takes its place.
+ * of it; raised by the kernel where the action is SIG_DFL it is a crash at once, because nothing can stop
+ * that death (one that is sent spares process 1 of a pid namespace, so it waits). What the handler raises
+ * afterwards (abort in 3.1, the same signal again in 3.3) is an echo of that fault; a fault that is no echo
+ * means that the one before was rescued, and takes its place.
  */
 #include "user/model/state.h"
 #include "user/base/text.h"
@@ -80,11 +82,17 @@ static struct pending **slot_for(struct process_state *process, uint32_t tid)
 	return best;
 }
 
+static bool is_certain(const struct ev_fault *ev)
+{
+	return (ev->flags & FAULT_DEFAULT_ACTION) && ev->code > 0;
+}
+
 static void set_echo(struct pending *pending, const struct ev_fault *echo)
 {
 	pending->echo_ns = echo->head.time_ns;
 	pending->echo_signal = echo->signal;
 	pending->echo_kills = echo->flags & FAULT_DEFAULT_ACTION;
+	pending->certain = is_certain(echo);
 }
 
 static void set_fault(struct model *model, struct pending *pending, const struct ev_fault *ev)
@@ -93,6 +101,7 @@ static void set_fault(struct model *model, struct pending *pending, const struct
 	memcpy(&pending->fault, ev, sizeof(*ev)); /* the flexible stack stays behind */
 	pending->fault.head.size = sizeof(*ev);
 	pending->fault.stack_len = 0;
+	pending->certain = is_certain(ev);
 	const struct ev_location *location = &model->location;
 	if (location->head.tgid == ev->head.tgid && location->head.start_ns == ev->head.start_ns &&
 	    location->fault_time_ns == ev->head.time_ns)
@@ -131,6 +140,27 @@ static struct pending *find_time(const struct process_state *process, uint64_t t
 	return NULL;
 }
 
+/* The slower lane may still hold the fault that this one only continues, so that it would be taken for it. */
+static bool may_follow(const struct pending *pending)
+{
+	const struct ev_fault *fault = &pending->fault;
+	return is_echo(fault) || (!pending->echo_ns && fault->head.lane == LANE_LIFE &&
+				  fault->signal == SIGSEGV && fault->code == SI_KERNEL);
+}
+
+void fault_review(struct model *model, struct process_state *process)
+{
+	if (process->crash || process->buried || process->confirm_ns || !process->placed)
+		return;
+	for (int i = 0; i < PENDING_MAX; i++) {
+		const struct pending *pending = process->pending[i];
+		if (pending && pending->certain && !may_follow(pending)) {
+			crash_make(model, process, pending, CONFIRMED_DEFAULT, 0, last_ns(pending));
+			return;
+		}
+	}
+}
+
 void fault_apply(struct model *model, struct process_state *process, const struct ev_fault *ev)
 {
 	if (process->crash || process->judged)
@@ -142,6 +172,7 @@ void fault_apply(struct model *model, struct process_state *process, const struc
 		process->confirm_ns ? find_time(process, process->confirm_fault_ns) : NULL;
 	if (confirmed)
 		crash_make(model, process, confirmed, CONFIRMED_HANDLER, 0, process->confirm_ns);
+	fault_review(model, process);
 	if (process->buried)
 		death_review(model, process, false);
 }
@@ -214,7 +245,8 @@ void fault_tick(struct model *model, struct process_state *process)
 		uint64_t age = pending ? model->now_ns - last_ns(pending) : 0;
 		/* The default action kills. Its end is not told: still writing a core, or lost. */
 		if (pending && kills(pending) && age > TICKS_TO_REMOVE * SECOND_NS) {
-			crash_make(model, process, pending, CONFIRMED_DEATH, 0, model->now_ns);
+			crash_make(model, process, pending,
+				   pending->certain ? CONFIRMED_DEFAULT : CONFIRMED_DEATH, 0, model->now_ns);
 		} else if (age > STALE_NS) {
 			free(pending);
 			process->pending[i] = NULL;

@@ -5,6 +5,7 @@
  * nothing. A fork starts empty. Texts are digests into the statement store.
  */
 #include "user/model/state.h"
+#include "user/base/digest.h"
 #include "user/base/json.h"
 #include "user/probe/decode.h"
 #include <stdlib.h>
@@ -59,6 +60,41 @@ static void sqlstate_unpack(uint32_t packed, char out[6])
 	}
 }
 
+static const char *const actions[] = {
+	"other",        "alert",         "worker.hold", "worker.restart",
+	"breaker.open", "breaker.close", "app.drain",   "app.degrade",
+};
+enum { ACTIONS = sizeof(actions) / sizeof(*actions) };
+
+static uint32_t action_number(const char *name)
+{
+	for (uint32_t i = 1; i < ACTIONS; i++)
+		if (strcmp(actions[i], name) == 0)
+			return i;
+	return 0;
+}
+
+static void add_hello(cJSON *line, const struct flight_entry *entry)
+{
+	static const char *const roles[] = {"single", "master", "worker"};
+	static const char *const orders[] = {"breaker", "restart", "hold", "drain", "degrade"};
+	cJSON_AddStringToObject(line, "role", roles[entry->aux <= APP_WORKER ? entry->aux : 0]);
+	cJSON *accepts = cJSON_AddArrayToObject(line, "accepts");
+	for (unsigned i = 0; i < sizeof(orders) / sizeof(*orders); i++)
+		if (entry->detail >> i & 1)
+			cJSON_AddItemToArray(accepts, cJSON_CreateString(orders[i]));
+}
+
+static void add_action(cJSON *line, const struct flight_entry *entry)
+{
+	static const char *const outcomes[] = {"?", "done", "observed", "refused", "failed", "sent"};
+	char id[17];
+	digest_hex(entry->value, id);
+	cJSON_AddStringToObject(line, "id", id);
+	cJSON_AddStringToObject(line, "action", actions[entry->detail]);
+	cJSON_AddStringToObject(line, "outcome", outcomes[entry->aux < ACTION_OUTCOME_END ? entry->aux : 0]);
+}
+
 static void flight_fill(struct model *model, struct flight_entry *entry, const struct ev_head *ev)
 {
 	switch (ev->type) {
@@ -104,6 +140,19 @@ static void flight_fill(struct model *model, struct flight_entry *entry, const s
 		entry->value = end->conn;
 		entry->aux = (uint16_t)end->status;
 		entry->detail = sqlstate_pack(end->sqlstate);
+		break;
+	}
+	case EV_HELLO: {
+		const struct ev_hello *hello = (const void *)ev;
+		entry->aux = (uint16_t)hello->role;
+		entry->detail = hello->accepts;
+		break;
+	}
+	case EV_ACTION: {
+		const struct ev_action *action = (const void *)ev;
+		entry->value = strtoull(action->id, NULL, 16);
+		entry->aux = (uint16_t)action->outcome;
+		entry->detail = action_number(action->action);
 		break;
 	}
 	case EV_SAMPLE:
@@ -164,6 +213,12 @@ static void entry_details(const struct model *model, const struct flight_entry *
 		cJSON_AddNumberToObject(line, "status", entry->aux);
 		sqlstate_unpack(entry->detail, state);
 		json_add_text(line, "sqlstate", entry->detail ? state : "");
+		break;
+	case EV_HELLO:
+		add_hello(line, entry);
+		break;
+	case EV_ACTION:
+		add_action(line, entry);
 		break;
 	case EV_SAMPLE:
 		json_add_count(line, "rss_bytes", entry->value);

@@ -119,6 +119,34 @@ static void gap(struct model *model, const struct ev_gap *ev)
 	say(model, &(struct notice){.type = NOTICE_GAP, .time_ns = ev->head.time_ns, .gap = ev});
 }
 
+/* What the agent did or found out by itself belongs to a scope, and the last of them to a process as well. */
+static void own_doing(struct model *model, const struct ev_head *ev)
+{
+	struct notice notice = {.time_ns = ev->time_ns};
+	const struct ev_scope *scope;
+	struct process_state *process = NULL;
+	if (ev->type == EV_PROBE) {
+		notice.type = NOTICE_PROBE;
+		notice.probe = (const void *)ev;
+		scope = &notice.probe->scope;
+	} else if (ev->type == EV_BREAKER) {
+		notice.type = NOTICE_BREAKER;
+		notice.breaker = (const void *)ev;
+		scope = &notice.breaker->scope;
+	} else {
+		notice.type = NOTICE_ACTION;
+		notice.action = (const void *)ev;
+		scope = &notice.action->scope;
+		process = ev->tgid ? process_find(model, ev->tgid, ev->start_ns) : NULL;
+	}
+	if (process && !(process->buried && process->judged)) {
+		flight_note(model, process, ev);
+		notice.process = &process->pub;
+	}
+	notice.app = (struct app *)app_find(model, scope);
+	say(model, &notice);
+}
+
 /* Whatever shows that a watched process exists makes it known; flow records come too late for that. */
 static struct process_state *subject(struct model *model, const struct ev_head *ev)
 {
@@ -183,6 +211,9 @@ static void dispatch(struct model *model, struct process_state *process, const s
 	case EV_INFO:
 		process_info(model, process, any);
 		break;
+	case EV_HELLO:
+		process_hello(model, process, any);
+		break;
 	case EV_SAMPLE:
 		process_sample(process, any);
 		break;
@@ -229,6 +260,11 @@ void model_apply(struct model *model, const struct ev_head *ev, notice_fn fn, vo
 		break;
 	case EV_LOCATION:
 		model->location = *(const struct ev_location *)(const void *)ev;
+		break;
+	case EV_PROBE:
+	case EV_BREAKER:
+	case EV_ACTION:
+		own_doing(model, ev);
 		break;
 	default:
 		apply_process(model, ev);

@@ -123,6 +123,16 @@ static bool forget_former(struct model *model, const struct ev_birth *ev)
 	return table_delete(model->processes, &key);
 }
 
+/* A fork is where its parent is; the kernel's number of the cgroup is another than that of EV_INFO. */
+static void inherit(struct model *model, struct process_state *process, const struct process_state *parent)
+{
+	process->netns = parent->netns;
+	process->cgroup_id = parent->cgroup_id;
+	process->introduced |= parent->introduced;
+	memcpy(process->pub.title, parent->pub.title, sizeof(process->pub.title));
+	app_assign(model, process, parent->pub.app->name);
+}
+
 struct process_state *process_birth(struct model *model, const struct ev_birth *ev)
 {
 	bool replaced = forget_former(model, ev);
@@ -133,12 +143,12 @@ struct process_state *process_birth(struct model *model, const struct ev_birth *
 	process->replaced = replaced;
 	process->uid = ev->uid;
 	process->cgroup_id = ev->cgroup_id;
+	process->placed = true;
 	process->pub.parent = (struct identity){ev->parent_tgid, ev->parent_start_ns};
 	text_copy(process->pub.comm, sizeof(process->pub.comm), ev->comm);
 	parent = parent_of(model, process);
 	if (ev->head.type == EV_FORK && parent && !process->named) {
-		memcpy(process->pub.title, parent->pub.title, sizeof(process->pub.title));
-		app_assign(model, process, parent->pub.app->name);
+		inherit(model, process, parent);
 	} else if (!process->named) {
 		app_assign(model, process, process->pub.comm);
 	}
@@ -148,24 +158,50 @@ struct process_state *process_birth(struct model *model, const struct ev_birth *
 		table_each(model->processes, adopt, &(struct adoption){model, process});
 	model_say(model, ev->head.type == EV_FORK ? NOTICE_FORKED : NOTICE_WATCHED, ev->head.time_ns,
 		  process);
+	fault_review(model, process);
 	return process;
+}
+
+static void learn(struct app *app, const char *ruby, const char *server)
+{
+	if (*ruby)
+		text_copy(app->ruby, sizeof(app->ruby), ruby);
+	if (*server)
+		text_copy(app->server, sizeof(app->server), server);
 }
 
 void process_info(struct model *model, struct process_state *process, const struct ev_info *ev)
 {
-	struct app *app;
-	process->named = true;
+	char name[sizeof(ev->app)];
+	process->named = process->placed = true;
 	process->uid = ev->uid;
+	process->netns = ev->netns;
 	process->cgroup_id = ev->cgroup_id;
 	if (*ev->comm)
 		text_copy(process->pub.comm, sizeof(process->pub.comm), ev->comm);
 	text_copy(process->pub.title, sizeof(process->pub.title), ev->title);
-	app_assign(model, process, *ev->app ? ev->app : process->pub.comm);
-	app = process->pub.app;
-	if (*ev->ruby)
-		text_copy(app->ruby, sizeof(app->ruby), ev->ruby);
-	if (*ev->server)
-		text_copy(app->server, sizeof(app->server), ev->server);
+	/* a copy: the app that holds the name may go when its last process does */
+	text_copy(name, sizeof(name),
+		  process->introduced ? process->pub.app->name
+		  : *ev->app          ? ev->app
+				      : process->pub.comm);
+	app_assign(model, process, name);
+	learn(process->pub.app, ev->ruby, ev->server);
+	fault_review(model, process);
+}
+
+/* What the agent made of a hello: the scope is from kernel facts, and the name was its to decide. */
+void process_hello(struct model *model, struct process_state *process, const struct ev_hello *ev)
+{
+	process->introduced = process->placed = true;
+	process->uid = ev->scope.uid;
+	process->netns = ev->scope.netns;
+	process->cgroup_id = ev->scope.cgroup_id;
+	process->pub.told = true;
+	process->pub.accepts = ev->accepts;
+	app_assign(model, process, ev->scope.app);
+	learn(process->pub.app, ev->ruby, ev->server);
+	fault_review(model, process);
 }
 
 void process_sample(struct process_state *process, const struct ev_sample *ev)

@@ -47,6 +47,7 @@ struct pending {
 	uint64_t echo_ns; /* 0: none */
 	uint32_t echo_signal;
 	bool echo_kills; /* it came with the default action */
+	bool certain;    /* the last of them: raised by the kernel, with the default action */
 };
 
 struct flight_entry {
@@ -74,8 +75,8 @@ struct connection;
 struct app_key {
 	uint64_t cgroup_id;
 	uint32_t uid;
+	uint32_t netns;
 	char name[64];
-	uint32_t zero;
 };
 
 struct app_state {
@@ -89,10 +90,12 @@ struct app_state {
 
 struct process_state {
 	struct process pub; /* first */
-	uint32_t uid;
+	uint32_t uid, netns;
 	uint64_t cgroup_id;
 	bool counted;    /* in its app's roles */
+	bool placed;     /* its birth, an EV_INFO or a hello was read: its scope is no guess */
 	bool named;      /* an EV_INFO has named its app */
+	bool introduced; /* a hello has, its own or that of the process it was forked from: that stays */
 	bool linked;     /* counted among its parent's children */
 	bool settled;    /* has lived through a tick: no short-lived helper */
 	bool replaced;   /* the program is another than the one that was forked */
@@ -181,6 +184,7 @@ struct process_state *process_peek(const struct model *model, uint32_t tgid, uin
 struct process_state *process_need(struct model *model, const struct ev_head *head, const char *comm);
 struct process_state *process_birth(struct model *model, const struct ev_birth *ev);
 void process_info(struct model *model, struct process_state *process, const struct ev_info *ev);
+void process_hello(struct model *model, struct process_state *process, const struct ev_hello *ev);
 void process_sample(struct process_state *process, const struct ev_sample *ev);
 void process_trouble(struct process_state *process, uint64_t time_ns, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -203,6 +207,8 @@ bool death_clear_one(struct model *model);
 void fault_apply(struct model *model, struct process_state *process, const struct ev_fault *ev);
 void fault_confirm(struct model *model, struct process_state *process, const struct ev_confirm *ev);
 void fault_fatal(struct model *model, struct process_state *process, const struct ev_fatal *ev);
+/* A process whose death is certain has crashed, once it is known whose it is. */
+void fault_review(struct model *model, struct process_state *process);
 void fault_tick(struct model *model, struct process_state *process);
 bool fault_signal(int signal); /* one that a defect sends: SEGV, BUS, ILL, FPE, ABRT */
 /* The pending fault that a death by `signal` confirms; sure: no other record can change the answer. */
@@ -229,6 +235,8 @@ void connection_gone(void *context, const void *key, void *value); /* table call
 
 /* app.c */
 struct app_state *app_of(const struct process_state *process);
+/* The app of that scope; NULL: no process of it is known. */
+struct app_state *app_find(const struct model *model, const struct ev_scope *scope);
 /* Moves the process to the app of this name in its scope. */
 void app_assign(struct model *model, struct process_state *process, const char *name);
 void app_release(struct model *model, struct process_state *process);

@@ -18,6 +18,7 @@ enum {
 	IN_CAPTURE = 1 << LANE_CAPTURE,
 	IN_FLOW = 1 << LANE_FLOW,
 	IN_USER = 1 << LANE_USER,
+	ACCEPTS_ALL = ACCEPTS_BREAKER | ACCEPTS_RESTART | ACCEPTS_HOLD | ACCEPTS_DRAIN | ACCEPTS_DEGRADE,
 };
 
 /*
@@ -41,6 +42,21 @@ static void name_sound(char *text, size_t size)
 {
 	text_sound(text, size);
 	if (strpbrk(text, "@=") || strstr(text, "://"))
+		memset(text, 0, size);
+}
+
+/* A target names no user and no password; one that does is no target. */
+static void target_sound(char *text, size_t size)
+{
+	text_sound(text, size);
+	if (strchr(text, '@'))
+		memset(text, 0, size);
+}
+
+static void sqlstate_sound(char *text, size_t size)
+{
+	text_sound(text, size);
+	if (strlen(text) != 5 || strspn(text, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") != 5)
 		memset(text, 0, size);
 }
 
@@ -132,9 +148,7 @@ static const char *query_end_sound(struct ev_head *ev)
 {
 	struct ev_query_end *end = (struct ev_query_end *)ev;
 
-	TEXT(end->sqlstate);
-	if (strlen(end->sqlstate) != 5 || strspn(end->sqlstate, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") != 5)
-		memset(end->sqlstate, 0, sizeof(end->sqlstate));
+	sqlstate_sound(end->sqlstate, sizeof(end->sqlstate));
 	return NULL;
 }
 
@@ -160,6 +174,59 @@ static const char *info_sound(struct ev_head *ev)
 	TEXT(info->cgroup);
 	TEXT(info->exe);
 	TEXT(info->title);
+	return NULL;
+}
+
+static const char *hello_sound(struct ev_head *ev)
+{
+	struct ev_hello *hello = (struct ev_hello *)ev;
+
+	if (hello->role > APP_WORKER)
+		return "hello.role";
+	if (hello->accepts & ~(uint32_t)ACCEPTS_ALL)
+		return "hello.accepts";
+	TEXT(hello->scope.app);
+	TEXT(hello->server);
+	TEXT(hello->ruby);
+	return NULL;
+}
+
+static const char *probe_sound(struct ev_head *ev)
+{
+	struct ev_probe *probe = (struct ev_probe *)ev;
+
+	if (probe->result < PROBE_OK || probe->result >= PROBE_RESULT_END)
+		return "probe.result";
+	if (probe->reached > 1)
+		return "probe.reached";
+	TEXT(probe->scope.app);
+	target_sound(probe->target, sizeof(probe->target));
+	sqlstate_sound(probe->sqlstate, sizeof(probe->sqlstate));
+	return NULL;
+}
+
+static const char *breaker_sound(struct ev_head *ev)
+{
+	struct ev_breaker *breaker = (struct ev_breaker *)ev;
+
+	if (breaker->kind >= BREAKER_KINDS)
+		return "breaker.kind";
+	if (breaker->state > BREAKER_HALF_OPEN)
+		return "breaker.state";
+	TEXT(breaker->scope.app);
+	target_sound(breaker->target, sizeof(breaker->target));
+	return NULL;
+}
+
+static const char *action_sound(struct ev_head *ev)
+{
+	struct ev_action *action = (struct ev_action *)ev;
+
+	if (action->outcome < ACTION_DONE || action->outcome >= ACTION_OUTCOME_END)
+		return "action.outcome";
+	TEXT(action->scope.app);
+	TEXT(action->id);
+	TEXT(action->action);
 	return NULL;
 }
 
@@ -207,6 +274,10 @@ static const struct {
 	[EV_SAMPLE] = {"sample", sizeof(struct ev_sample), IN_USER, false, NULL},
 	[EV_LOCATION] = {"location", sizeof(struct ev_location), IN_USER, false, location_sound},
 	[EV_GAP] = {"gap", sizeof(struct ev_gap), IN_USER, false, gap_sound},
+	[EV_HELLO] = {"hello", sizeof(struct ev_hello), IN_USER, false, hello_sound},
+	[EV_PROBE] = {"probe", sizeof(struct ev_probe), IN_USER, false, probe_sound},
+	[EV_BREAKER] = {"breaker", sizeof(struct ev_breaker), IN_USER, false, breaker_sound},
+	[EV_ACTION] = {"action", sizeof(struct ev_action), IN_USER, false, action_sound},
 };
 
 /*

@@ -107,6 +107,16 @@ static void read_exe(uint32_t tgid, struct procfs_facts *out)
 	}
 }
 
+static void read_netns(uint32_t tgid, struct procfs_facts *out)
+{
+	struct stat info;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%u/ns/net", tgid);
+	if (stat(path, &info) == 0)
+		out->netns = (uint32_t)info.st_ino; /* namespaces are numbered in 32 bits */
+}
+
 /* Lines are "number:controllers:path"; number 0 is cgroup v2. A hybrid host has both: v2 wins if it says
  * more. */
 static void read_cgroup(uint32_t tgid, struct procfs_facts *out)
@@ -233,6 +243,7 @@ int procfs_facts(uint32_t tgid, uint64_t start_ns, struct procfs_facts *out)
 	}
 	read_status(tgid, &facts);
 	read_exe(tgid, &facts);
+	read_netns(tgid, &facts);
 	read_cgroup(tgid, &facts);
 	err = procfs_check(tgid, start_ns);
 	if (!err)

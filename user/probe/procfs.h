@@ -20,6 +20,7 @@ struct procfs_facts {
 	uint32_t uid, gid, parent_tgid;
 	uint64_t exe_inode;
 	uint32_t exe_dev;
+	uint32_t netns; /* inode of its network namespace, 0 where it may not be known */
 	char comm[16];
 	char exe[160];
 	char cgroup[160]; /* path in the cgroup v2 tree, else of v1's memory or first controller */

@@ -206,8 +206,10 @@ static int check_head(struct recording *recording, const char **why)
 		return refuse(why, "not a recording");
 	if (head.sum != sum_of(&head, offsetof(struct file_head, sum)))
 		return refuse(why, "damaged header");
-	if (head.format != EV_FORMAT || head.size != sizeof(head))
-		return refuse(why, "a format this version does not read");
+	if (head.format < EV_FORMAT)
+		return refuse(why, "recorded by an older version, in a format this one does not read");
+	if (head.format > EV_FORMAT || head.size != sizeof(head))
+		return refuse(why, "recorded by a newer version, in a format this one does not read");
 	recording->at = sizeof(head);
 	return 0;
 }

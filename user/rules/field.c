@@ -170,7 +170,7 @@ static void get_gem_version(const struct notice *notice, char *out)
 
 static void get_confirmed_by(const struct notice *notice, char *out)
 {
-	static const char *const names[] = {"nothing", "handler", "death", "oom"};
+	static const char *const names[] = {"nothing", "handler", "death", "oom", "default_action"};
 	put(out, names[notice->crash->confirmed_by]);
 }
 
