@@ -31,15 +31,22 @@ crashy_holds() {
 	}
 }
 
-# shop_start [NAME=VALUE…]: ready when a worker answers. Runs in the session "shop".
+# What an app loads of Lapidary, where nobody can read it: the clone may lie where only root can.
+library_copy() {
+	mkdir -p "$WORK/ruby"
+	cp -r "$ROOT/user/ruby/lib" "$WORK/ruby"
+	chmod -R a+rX "$WORK/ruby"
+}
+
+# shop_start [NAME=VALUE…]: ready when a worker answers. Runs in the session "shop", as SHOP_CONFIG says.
 shop_start() {
 	mkdir -p "$WORK/shop"
 	chown nobody "$WORK/shop"
 	rm -f "$WORK/shop/app.sock"
 	process_start shop env SHOP_SOCKET="$WORK/shop/app.sock" SHOP_DATABASE="$SHOP_DATABASE" \
-		RUBYLIB="$WORK/gems/crashy-1.0.0/lib" HOME=/nonexistent "$@" \
+		RUBYLIB="$WORK/gems/crashy-1.0.0/lib:$WORK/ruby/lib" HOME=/nonexistent "$@" \
 		setpriv --reuid nobody --regid nogroup --clear-groups \
-		puma -q -C "$WORK/app/puma.rb"
+		puma -q -C "$WORK/app/${SHOP_CONFIG:-puma.rb}"
 	wait_until 30 shop_whole || { tail -n 50 "$WORK/shop.out" "$WORK/shop.err" >&2; return 1; }
 }
 

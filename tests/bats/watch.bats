@@ -7,6 +7,7 @@
 load helper
 load postgres
 load shop
+load obey
 
 setup_file() {
 	work_begin
@@ -22,34 +23,6 @@ teardown_file() {
 	agent_stop
 	postgres_stop
 	work_end
-}
-
-# obey_start NAME [PROGRAM [NAME=VALUE…]]: a Ruby that does as it is told.
-obey_start() {
-	local name=$1 program=${2:-ruby}
-	shift
-	[ $# = 0 ] || shift
-	mkfifo -m 0666 "$WORK/$name.fifo"
-	process_start "$name" env RUBYLIB="$WORK/gems/crashy-1.0.0/lib" HOME=/nonexistent "$@" \
-		setpriv --reuid nobody --regid nogroup --clear-groups "$program" "$WORK/app/obey.rb" "$WORK/$name.fifo"
-	wait_until 10 grep -q ready "$WORK/$name.out"
-	echo 0 >"$WORK/$name.count"
-}
-
-# obey NAME RUBY: done when this returns.
-obey() {
-	local count
-	count=$(($(<"$WORK/$1.count") + 1))
-	echo "$count" >"$WORK/$1.count"
-	echo "$2" >"$WORK/$1.fifo"
-	wait_until 15 grep -qE "^(did|failed) $count\b" "$WORK/$1.out"
-	grep -q "^did $count$" "$WORK/$1.out" || { cat "$WORK/$1.out" >&2; return 1; }
-}
-
-# Does not wait: it will not live to say so.
-obey_and_die() {
-	echo "$2" >"$WORK/$1.fifo"
-	wait_until 15 process_gone "$(process_pid "$1")"
 }
 
 queries_of() {
