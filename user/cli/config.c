@@ -234,6 +234,8 @@ int config_load(int *argc, char **argv, struct config *out, char *why, size_t wh
 		err = environment_apply(built, why, why_size);
 	if (!err)
 		err = flags_apply(argc, argv, &file, built, why, why_size);
+	if (!err && !config_check_relations(built, why, why_size))
+		err = USAGE;
 	if (err)
 		goto out;
 	for (size_t i = 0; i < built->app_count; i++)

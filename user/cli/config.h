@@ -98,4 +98,10 @@ cJSON *config_show(const struct config *config);
 const struct config_app *config_app_of(const struct config *config, uint32_t uid, const char *cgroup,
 				       const char *comm, const char *title);
 
+/* Whether the configuration lets Lapidary act on this app beyond what its library accepts: apps[].act of
+ * its entry (NULL: it has none), or the setting `act`. */
+bool config_acts(const struct config *config, const struct config_app *entry, const char *app);
+/* Whether `peer_uids` lets processes of this user speak at the app socket. */
+bool config_peer_uid(const struct config *config, uint32_t uid);
+
 #endif

@@ -12,11 +12,15 @@
 
 static bool refuse(char *why, size_t why_size, size_t index, const char *key, const char *problem)
 {
-	snprintf(why, why_size, "/apps/%zu/%s: %s", index, key, problem);
+	char name[48];
+
+	text_copy(name, sizeof(name), key);
+	text_clean(name);
+	snprintf(why, why_size, "/apps/%zu/%s: %s", index, name, problem);
 	return false;
 }
 
-static bool read_text(const cJSON *value, char *out, size_t size, const char **problem)
+bool config_read_text(const cJSON *value, char *out, size_t size, const char **problem)
 {
 	*problem = "must be a text";
 	if (!cJSON_IsString(value))
@@ -29,13 +33,33 @@ static bool read_text(const cJSON *value, char *out, size_t size, const char **p
 	return text_clean(out) == 0;
 }
 
+bool config_key_repeats(const cJSON *value)
+{
+	const cJSON *first = value;
+
+	while (first->prev && first->prev->next) /* the first one's prev is the last, whose next is NULL */
+		first = first->prev;
+	for (; first != value; first = first->next)
+		if (!strcmp(first->string, value->string))
+			return true;
+	return false;
+}
+
+bool config_name_is_good(const char *name, size_t length)
+{
+	return length > 0 && length < sizeof(((struct config_app *)0)->name) &&
+	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") >= length;
+}
+
 static bool read_name(const cJSON *value, struct config_app *app, const char **problem)
 {
-	if (!read_text(value, app->name, sizeof(app->name), problem))
+	if (!config_read_text(value, app->name, sizeof(app->name), problem))
 		return false;
 	*problem = "may have letters, digits, '.', '_' and '-' alone";
-	return app->name[strspn(app->name,
-				"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")] == '\0';
+	if (!config_name_is_good(app->name, strlen(app->name)))
+		return false;
+	*problem = "may not be \"all\", which stands for every app in the setting act";
+	return strcmp(app->name, "all") != 0;
 }
 
 static bool read_uid(const cJSON *value, struct config_app *app, const char **problem)
@@ -49,17 +73,17 @@ static bool read_uid(const cJSON *value, struct config_app *app, const char **pr
 
 static bool read_cgroup(const cJSON *value, struct config_app *app, const char **problem)
 {
-	return read_text(value, app->cgroup, sizeof(app->cgroup), problem);
+	return config_read_text(value, app->cgroup, sizeof(app->cgroup), problem);
 }
 
 static bool read_command(const cJSON *value, struct config_app *app, const char **problem)
 {
-	return read_text(value, app->command, sizeof(app->command), problem);
+	return config_read_text(value, app->command, sizeof(app->command), problem);
 }
 
 static bool read_capture(const cJSON *value, struct config_app *app, const char **problem)
 {
-	if (read_text(value, app->capture, sizeof(app->capture), problem) &&
+	if (config_read_text(value, app->capture, sizeof(app->capture), problem) &&
 	    setting_is_choice(settings[SETTING_capture].choices, app->capture))
 		return true;
 	*problem = "is not known; allowed: none, registers, stack";
@@ -70,6 +94,20 @@ static bool read_exclude(const cJSON *value, struct config_app *app, const char 
 {
 	*problem = "must be true or false";
 	app->exclude = cJSON_IsTrue(value);
+	return cJSON_IsBool(value);
+}
+
+static bool read_act(const cJSON *value, struct config_app *app, const char **problem)
+{
+	*problem = "must be true or false";
+	app->act = cJSON_IsTrue(value);
+	return cJSON_IsBool(value);
+}
+
+static bool read_signal_init(const cJSON *value, struct config_app *app, const char **problem)
+{
+	*problem = "must be true or false";
+	app->signal_init = cJSON_IsTrue(value);
 	return cJSON_IsBool(value);
 }
 
@@ -84,10 +122,40 @@ static const struct {
 	const char *key;
 	bool (*read)(const cJSON *value, struct config_app *app, const char **problem);
 } app_keys[] = {
-	{"name", read_name},       {"uid", read_uid},         {"cgroup", read_cgroup},
-	{"command", read_command}, {"capture", read_capture}, {"exclude", read_exclude},
+	{"name", read_name},       {"uid", read_uid},
+	{"cgroup", read_cgroup},   {"command", read_command},
+	{"capture", read_capture}, {"exclude", read_exclude},
+	{"act", read_act},         {"signal_init", read_signal_init},
 	{"why", read_why},
 };
+
+/*
+ * Only what the kernel vouches for may choose where a database's credentials go: a command is the process's
+ * own to choose, and a pattern of nothing but wildcards chooses nothing.
+ */
+static bool is_identified(const struct config_app *app)
+{
+	return app->uid >= 0 || app->cgroup[strspn(app->cgroup, "*?/")];
+}
+
+/* What an entry as a whole lacks, or has too much. */
+static bool check_app(const struct config_app *app, size_t index, char *why, size_t why_size)
+{
+	if (!app->name[0] && !app->exclude)
+		return refuse(why, why_size, index, "name",
+			      "is missing (only an entry with \"exclude\" may have none)");
+	if (app->exclude && app->uid < 0 && !app->cgroup[0] && !app->command[0])
+		return refuse(why, why_size, index, "exclude", "needs a uid, cgroup or command to exclude");
+	if (app->exclude && (app->act || app->signal_init || app->database_count))
+		return refuse(
+			why, why_size, index, "exclude",
+			"stands beside act, signal_init or databases; what is not watched is not acted on");
+	if (app->database_count && !is_identified(app))
+		return refuse(
+			why, why_size, index, "databases",
+			"needs a uid or cgroup in this entry; a command is the process's own to choose");
+	return true;
+}
 
 static bool read_app(const cJSON *entry, size_t index, struct config_app *app, char *why, size_t why_size)
 {
@@ -101,25 +169,22 @@ static bool read_app(const cJSON *entry, size_t index, struct config_app *app, c
 	cJSON_ArrayForEach(value, entry)
 	{
 		const char *problem =
-			"unknown key; allowed: name, uid, cgroup, command, capture, exclude, why";
+			"unknown key; allowed: name, uid, cgroup, command, capture, exclude, act, "
+			"signal_init, databases, why";
 		size_t key = 0, keys = sizeof(app_keys) / sizeof(*app_keys);
 
 		while (key < keys && strcmp(app_keys[key].key, value->string))
 			key++;
-		if (key == keys || !app_keys[key].read(value, app, &problem)) {
-			char name[48];
-
-			text_copy(name, sizeof(name), value->string);
-			text_clean(name);
-			return refuse(why, why_size, index, name, problem);
+		if (!strcmp(value->string, "databases")) {
+			if (!config_read_databases(value, index, app, why, why_size))
+				return false;
+		} else if (key == keys || !app_keys[key].read(value, app, &problem)) {
+			return refuse(why, why_size, index, value->string, problem);
 		}
+		if (config_key_repeats(value))
+			return refuse(why, why_size, index, value->string, "is there twice");
 	}
-	if (!app->name[0] && !app->exclude)
-		return refuse(why, why_size, index, "name",
-			      "is missing (only an entry with \"exclude\" may have none)");
-	if (app->exclude && app->uid < 0 && !app->cgroup[0] && !app->command[0])
-		return refuse(why, why_size, index, "exclude", "needs a uid, cgroup or command to exclude");
-	return true;
+	return check_app(app, index, why, why_size);
 }
 
 bool config_read_apps(const cJSON *array, struct config *out, char *why, size_t why_size)

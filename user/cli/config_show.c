@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "user/base/json.h"
+#include "user/base/text.h"
 #include "user/cli/commands.h"
 #include "user/cli/grid.h"
 #include "user/cli/help.h"
@@ -47,9 +48,21 @@ static cJSON *show_setting(const struct setting *setting, const struct config *c
 	return one;
 }
 
-static cJSON *show_app(const struct config_app *app)
+static cJSON *show_database(const struct config_database *database)
 {
 	cJSON *one = cJSON_CreateObject();
+
+	json_add_text(one, "target", database->target);
+	json_add_text(one, "user", database->user);
+	json_add_text(one, "password_file", database->password_file);
+	json_add_text(one, "service", database->service);
+	json_add_text(one, "service_file", database->service_file);
+	return one;
+}
+
+static cJSON *show_app(const struct config_app *app)
+{
+	cJSON *one = cJSON_CreateObject(), *databases;
 
 	json_add_text(one, "name", app->name);
 	if (app->uid >= 0)
@@ -60,6 +73,11 @@ static cJSON *show_app(const struct config_app *app)
 	json_add_text(one, "command", app->command);
 	json_add_text(one, "capture", app->capture);
 	cJSON_AddBoolToObject(one, "exclude", app->exclude);
+	cJSON_AddBoolToObject(one, "act", app->act);
+	cJSON_AddBoolToObject(one, "signal_init", app->signal_init);
+	databases = cJSON_AddArrayToObject(one, "databases");
+	for (size_t i = 0; i < app->database_count; i++)
+		cJSON_AddItemToArray(databases, show_database(&app->databases[i]));
 	return one;
 }
 
@@ -88,9 +106,30 @@ static void print_value(struct grid *grid, const cJSON *value)
 	cJSON_free(text);
 }
 
+/* What an entry adds to the orders that the app's library accepts, which need no consent from here. */
+static const char *acting_word(const struct config *config, const struct config_app *app)
+{
+	if (app->exclude || !config_acts(config, app, app->name))
+		return "as accepted";
+	return app->signal_init ? "yes, its process 1 too" : "yes";
+}
+
+static void print_databases(struct grid *grid, const struct config_app *app)
+{
+	char list[(sizeof(app->databases[0].target) + 2) * CONFIG_DATABASES];
+	size_t used = 0;
+
+	list[0] = '\0';
+	for (size_t i = 0; i < app->database_count; i++)
+		text_add(list, sizeof(list), &used, "%s%s", used ? ", " : "", app->databases[i].target);
+	grid_cell(grid, TINT_NONE, "%s", used ? list : "-");
+}
+
 static void print_apps(const struct config *config, bool colour)
 {
-	struct grid *grid = config->app_count ? grid_new("app|uid|cgroup|command|capture|watched") : NULL;
+	struct grid *grid = config->app_count
+				    ? grid_new("app|uid|cgroup|command|capture|watched|acted on|databases")
+				    : NULL;
 
 	if (!grid)
 		return;
@@ -106,6 +145,8 @@ static void print_apps(const struct config *config, bool colour)
 		grid_cell(grid, TINT_NONE, "%s", app->command[0] ? app->command : "any");
 		grid_cell(grid, TINT_NONE, "%s", app->capture);
 		grid_cell(grid, TINT_NONE, "%s", app->exclude ? "no" : "yes");
+		grid_cell(grid, TINT_NONE, "%s", acting_word(config, app));
+		print_databases(grid, app);
 	}
 	putchar('\n');
 	grid_print(grid, stdout, colour);

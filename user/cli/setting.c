@@ -33,7 +33,8 @@ static const struct type_words {
 	const char *name, *unit, *form;
 } type_words[] = {
 	[TYPE_PATH] = {"path", "characters", "a text"},
-	[TYPE_TEXT] = {"text", "characters", "a text"},
+	[TYPE_NAMES] = {"names", "", "a text"},
+	[TYPE_UIDS] = {"uids", "", "a text"},
 	[TYPE_CHOICE] = {"choice", "", "a text"},
 	[TYPE_SIZE] = {"size", "bytes", "a number of bytes, or a text like \"16M\""},
 	[TYPE_RING] = {"size", "bytes, a power of two", "a number of bytes, or a text like \"16M\""},
@@ -80,6 +81,10 @@ void setting_allowed(const struct setting *setting, char *out, size_t size)
 	}
 	if (setting->type == TYPE_SWITCH)
 		text_add(out, size, &used, "on, off");
+	else if (setting->type == TYPE_NAMES)
+		text_add(out, size, &used, "names of apps with commas, or all");
+	else if (setting->type == TYPE_UIDS)
+		text_add(out, size, &used, "user ids from 0 to 4294967294, with commas");
 	else
 		text_add(out, size, &used, "%llu to %llu%s%s", (unsigned long long)setting->low,
 			 (unsigned long long)setting->high, *unit ? " " : "", unit);
@@ -103,11 +108,16 @@ static bool store_text(const struct setting *setting, const char *text, struct c
 {
 	char *field = (char *)out + setting->offset, quoted[66];
 	size_t length = strlen(text);
+	const char *problem;
 
 	snprintf(quoted, sizeof(quoted), "\"%.60s\"", text);
 	if (setting->type == TYPE_CHOICE) {
 		if (!setting_is_choice(setting->choices, text))
 			return refuse(setting, quoted, "not known", why, why_size);
+	} else if (setting->type == TYPE_NAMES && (problem = config_names_problem(text))) {
+		return refuse(setting, quoted, problem, why, why_size);
+	} else if (setting->type == TYPE_UIDS && (problem = config_uids_problem(text))) {
+		return refuse(setting, quoted, problem, why, why_size);
 	} else if (length < setting->low || length > setting->high || length >= setting->size) {
 		return refuse(setting, quoted, length ? "too long" : "empty", why, why_size);
 	}
@@ -149,7 +159,8 @@ bool setting_read_text(const struct setting *setting, const char *text, struct c
 
 	switch (setting->type) {
 	case TYPE_PATH:
-	case TYPE_TEXT:
+	case TYPE_NAMES:
+	case TYPE_UIDS:
 	case TYPE_CHOICE:
 		return store_text(setting, text, out, why, why_size);
 	case TYPE_SIZE:
@@ -179,8 +190,8 @@ bool setting_read_json(const struct setting *setting, const cJSON *value, struct
 		       size_t why_size)
 {
 	bool text_fits = setting->type != TYPE_NUMBER && setting->type != TYPE_SWITCH;
-	bool number_fits = setting->type != TYPE_PATH && setting->type != TYPE_TEXT &&
-			   setting->type != TYPE_CHOICE && setting->type != TYPE_SWITCH;
+	bool number_fits = setting->type == TYPE_SIZE || setting->type == TYPE_RING ||
+			   setting->type == TYPE_DURATION || setting->type == TYPE_NUMBER;
 	char shown[32], allowed[160];
 
 	if (cJSON_IsString(value) && text_fits)
@@ -210,7 +221,8 @@ cJSON *setting_value(const struct setting *setting, const struct config *config)
 
 	switch (setting->type) {
 	case TYPE_PATH:
-	case TYPE_TEXT:
+	case TYPE_NAMES:
+	case TYPE_UIDS:
 	case TYPE_CHOICE:
 		return cJSON_CreateString(field);
 	case TYPE_SWITCH:
