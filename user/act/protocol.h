@@ -14,6 +14,8 @@
 enum {
 	PROTOCOL_LINE_MAX = 65536,
 	PROTOCOL_DEPTH_MAX = 16,
+	PROTOCOL_VALUES_MAX = 1024, /* of a line: each costs the parser an allocation */
+	PROTOCOL_TEXT_MAX = 511,    /* bytes of one text in a line of the agent; more is cut */
 	PROTOCOL_ID_SIZE = 40,
 	PROTOCOL_DETAIL_SIZE = 200
 };
@@ -83,12 +85,16 @@ struct app_message {
 int protocol_read(const char *line, size_t size, struct app_message *out, const char **code, char *why,
 		  size_t why_size);
 
-/* Lines of the agent, newline included, malloc'ed; NULL: no memory. */
+/*
+ * Lines of the agent, newline included, malloc'ed; NULL: no memory. Texts are cleaned; NULL and "" become
+ * null. A welcome leaves out the last breakers if the line grew past PROTOCOL_LINE_MAX: the state page has
+ * them all.
+ */
 struct line_breaker {                                           /* one breaker, also inside welcome */
 	const char *id, *target, *reason, *incident, *trial_id; /* trial_id NULL: not this peer's trial */
 	uint64_t epoch;
 	uint32_t seq, lease_ms;
-	int slot;
+	int slot; /* < 0: the page has none for it */
 	enum breaker_kind kind;
 	enum breaker_state state;
 };
