@@ -119,12 +119,14 @@ static void read_netns(uint32_t tgid, struct procfs_facts *out)
 
 /* Lines are "number:controllers:path"; number 0 is cgroup v2. A hybrid host has both: v2 wins if it says
  * more. */
-static void read_cgroup(uint32_t tgid, struct procfs_facts *out)
+int procfs_cgroup(uint32_t tgid, char *out, size_t size)
 {
 	char *text, *save = NULL;
+	int err = read_one(tgid, "cgroup", SMALL, &text, NULL);
 
-	if (read_one(tgid, "cgroup", SMALL, &text, NULL) != 0)
-		return;
+	if (err)
+		return err;
+	out[0] = '\0';
 	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		char *controllers = strchr(line, ':'),
 		     *path = controllers ? strchr(controllers + 1, ':') : NULL;
@@ -132,12 +134,13 @@ static void read_cgroup(uint32_t tgid, struct procfs_facts *out)
 		if (!path)
 			continue;
 		path++;
-		if (!out->cgroup[0] || (strncmp(line, "0::", 3) == 0 && path[1]) ||
-		    (strncmp(controllers, ":memory:", 8) == 0 && strcmp(out->cgroup, "/") == 0))
-			text_copy(out->cgroup, sizeof(out->cgroup), path);
+		if (!out[0] || (strncmp(line, "0::", 3) == 0 && path[1]) ||
+		    (strncmp(controllers, ":memory:", 8) == 0 && strcmp(out, "/") == 0))
+			text_copy(out, size, path);
 	}
-	text_clean(out->cgroup);
+	text_clean(out);
 	free(text);
+	return 0;
 }
 
 /* Options, assignments and addresses, looked at whole, however much of them would be kept. */
@@ -244,7 +247,7 @@ int procfs_facts(uint32_t tgid, uint64_t start_ns, struct procfs_facts *out)
 	read_status(tgid, &facts);
 	read_exe(tgid, &facts);
 	read_netns(tgid, &facts);
-	read_cgroup(tgid, &facts);
+	procfs_cgroup(tgid, facts.cgroup, sizeof(facts.cgroup));
 	err = procfs_check(tgid, start_ns);
 	if (!err)
 		*out = facts;

@@ -36,6 +36,8 @@ int procfs_check(uint32_t tgid, uint64_t start_ns);
 /* True when it has ended, also when nobody has waited for it yet. */
 bool procfs_ended(uint32_t tgid, uint64_t start_ns);
 int procfs_facts(uint32_t tgid, uint64_t start_ns, struct procfs_facts *out);
+/* The same path as in the facts, alone and without a check of the identity: this one never blocks. */
+int procfs_cgroup(uint32_t tgid, char *out, size_t size);
 int procfs_usage(uint32_t tgid, uint64_t start_ns, struct procfs_usage *out);
 /* Proportional set size: shared pages divided by their users. Takes 12 ms per GiB. */
 int procfs_pss(uint32_t tgid, uint64_t start_ns, uint64_t *bytes);
