@@ -130,9 +130,14 @@ test: ## set up, build, run every test
 	@$(MAKE) --no-print-directory -j$$(nproc) all unit
 	@scripts/test
 
-bench: ## measure cost and memory; minutes
-	@$(MAKE) --no-print-directory bench-query bench-memory
-bench-query bench-memory: all
+demo: ## the whole story on real parts: crash, verdict, breaker, fresh worker; 90 seconds
+	@scripts/setup
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@scripts/demo
+
+bench: ## measure cost, memory and latency; minutes
+	@$(MAKE) --no-print-directory bench-query bench-memory bench-latency
+bench-query bench-memory bench-latency: all
 	@tests/bench/$(@:bench-%=%)
 
 lint: ## format, static analysis, layers
@@ -159,6 +164,6 @@ clean:
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
-.PHONY: FORCE all unit fuzz run test bench bench-query bench-memory lint asan install clean help
+.PHONY: FORCE all unit fuzz run test demo bench bench-query bench-memory bench-latency lint asan install clean help
 
 -include $(OBJ:.o=.d) $(BPF_OBJ:.o=.d) $(UNIT:=.d)

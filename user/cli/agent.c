@@ -135,16 +135,16 @@ static int open_model(struct agent *agent)
 {
 	struct model_limits limits = {0};
 
+	agent->later_end = &agent->later;
 	agent->started_ns = when_boot_now();
 	agent->wall_offset_ns = when_wall_now() - agent->started_ns;
 	agent->pipeline = pipeline_new(agent->rules, agent->wall_offset_ns ^ agent->started_ns, &limits);
 	agent->gaps = gaps_new();
-	agent->gate = gate_new();
 	agent->maps = maps_new();
 	agent->scratch = malloc(EV_RECORD_MAX);
 	decide_wire(agent);
-	if (!agent->pipeline || !agent->gaps || !agent->gate || !agent->maps || !agent->scratch ||
-	    crash_stage_new(agent) != 0 || watch_new(agent, &agent->watch) != 0 ||
+	if (!agent->pipeline || !agent->gaps || !agent->maps || !agent->scratch ||
+	    crash_stage_new(agent) != 0 || acting_new(agent) != 0 || watch_new(agent, &agent->watch) != 0 ||
 	    mappings_new(&agent->mappings) != 0 || proc_open(agent) != 0)
 		return command_error(EXIT_INTERNAL, "no memory");
 	return 0;
@@ -203,6 +203,7 @@ static int open_targets(struct agent *agent)
 	int err;
 
 	watch_wire(&events);
+	events.prober = tests_prober;
 	err = targets_new(&options, &events, &agent->targets);
 	return err ? command_error(EXIT_INTERNAL, "targets: %s", strerror(-err)) : 0;
 }
@@ -272,6 +273,12 @@ static int open_loop(struct agent *agent)
 	return 0;
 }
 
+static int open_app_socket(struct agent *agent)
+{
+	return acting_listen(agent) == 0 ? 0
+					 : command_error(EXIT_PROBLEMS, "the app socket could not be set up");
+}
+
 static int drop_privileges(struct agent *agent)
 {
 	const struct confine_capability *kept;
@@ -293,8 +300,9 @@ static int drop_privileges(struct agent *agent)
 
 static int start(struct agent *agent)
 {
-	int (*const steps[])(struct agent *) = {open_words,  open_host,    open_store, open_model,
-						open_probes, open_targets, open_loop,  drop_privileges};
+	int (*const steps[])(struct agent *) = {open_words, open_host,       open_store,
+						open_model, open_probes,     open_targets,
+						open_loop,  open_app_socket, drop_privileges};
 	int code = 0;
 
 	for (size_t i = 0; !code && i < sizeof(steps) / sizeof(steps[0]); i++)

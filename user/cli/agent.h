@@ -10,13 +10,16 @@
  *   agent_proc.c     reading /proc beside the loop
  *   agent_crash.c    captures, and from a confirmed crash to the store
  *   agent_decide.c   incidents and decisions to gate, store and terminal
+ *   agent_act.c      breakers, holds, restarts: what the gate let through, carried out
+ *   agent_peers.c    the app socket's peers: who they are, their welcome, what they say
+ *   agent_tests.c    databases in use, and the prober
+ *   agent_operator.c commands of people that act
  *   agent_answer.c   the control socket's commands
  */
 #ifndef LAPIDARY_AGENT_H
 #define LAPIDARY_AGENT_H
 
 #include <uv.h>
-#include "user/act/gate.h"
 #include "user/base/table.h"
 #include "user/cli/config.h"
 #include "user/cli/control.h"
@@ -38,9 +41,12 @@ struct watched {
 	uint64_t start_ns;
 	uint64_t gone_ns; /* 0: alive. Its maps outlive it until its crash can have been told */
 	uint32_t uid;
-	bool named;   /* EV_INFO was made */
-	bool reading; /* a question of a round is out */
-	bool missing; /* it was gone at the last look, and no end of it had arrived */
+	bool named;        /* EV_INFO was made */
+	uint64_t facts_ns; /* when /proc was last asked who it is */
+	bool configured;   /* the configuration names its app */
+	bool claimed;      /* its library, or its parent's, has named it */
+	bool reading;      /* a question of a round is out */
+	bool missing;      /* it was gone at the last look, and no end of it had arrived */
 	char ruby[16];
 	char capture[12];    /* "none", "registers", "stack"; "" until its app is known */
 	struct ev_info info; /* the latest; a fork starts with its parent's */
@@ -65,7 +71,7 @@ struct agent {
 	struct maps *maps;
 	struct targets *targets;
 	struct store *store;
-	struct gate *gate;
+	struct acting *acting; /* agent_act.c */
 	struct recorder *recorder;
 	struct control *control;
 	struct watch *watch;       /* agent_watch.c */
@@ -82,6 +88,8 @@ struct agent {
 	uint64_t store_errors_seen, ring_errors;
 	bool store_failing;
 	bool wall_told; /* that the wall clock was set */
+	bool stepping;  /* inside the pipeline */
+	struct later *later, **later_end;
 	int exit_code;
 	bool stopping;
 	bool scanned;          /* the first scan is over */
@@ -99,6 +107,12 @@ void agent_feed(struct agent *agent, struct ev_head *ev); /* one sound record: r
 /* Makes an agent's own record of `size` bytes in *ev (its head) about a process (0, 0: none) and feeds it. */
 void agent_make(struct agent *agent, struct ev_head *ev, uint16_t type, size_t size, uint32_t tgid,
 		uint64_t start_ns);
+/*
+ * What need not be done before the order is out, and what may not be done inside a step of the pipeline (a
+ * record of one's own): room for `size` bytes that `run` gets after the step, in the order of the calls.
+ * NULL: no memory.
+ */
+void *agent_later(struct agent *agent, size_t size, void (*run)(struct agent *agent, void *payload));
 void agent_begin(struct agent *agent); /* EV_BEGIN */
 void agent_tick(struct agent *agent);  /* once a second */
 uint64_t agent_wall(const struct agent *agent, uint64_t boot_ns);
@@ -115,6 +129,18 @@ void watch_rescan(struct agent *agent); /* on the next tick */
 /* Fills what targets tell: a Ruby makes its process a watched one. */
 void watch_wire(struct targets_events *events);
 const struct watched *watch_find(const struct agent *agent, uint32_t tgid, uint64_t start_ns);
+/*
+ * Who has this id now, by facts read no longer ago than since_ns (CLOCK_BOOTTIME). False: not watched, or
+ * /proc was asked just now. `info` is borrowed.
+ */
+struct watched_facts {
+	uint64_t start_ns;
+	bool configured;
+	const struct ev_info *info;
+};
+bool watch_known(struct agent *agent, uint32_t tgid, uint64_t since_ns, struct watched_facts *out);
+/* Its library names its app; forks inherit that. */
+void watch_claim(struct agent *agent, uint32_t tgid, uint64_t start_ns, const char *app);
 bool watch_busy(const struct agent *agent); /* the first scan is not over */
 size_t watch_count(const struct agent *agent);
 bool watch_excluded(const struct agent *agent, uint32_t tgid, uint64_t start_ns);
@@ -133,13 +159,35 @@ void mappings_tick(struct agent *agent); /* says what was lost */
 int crash_stage_new(struct agent *agent);
 void crash_stage_free(struct agent *agent);
 void crash_fault(struct agent *agent, const struct ev_fault *fault); /* before the pipeline sees it */
-void crash_confirmed(struct agent *agent, const struct notice *notice);
+void crash_confirmed(struct agent *agent, const struct crash *confirmed, const char *server);
 void crash_ended(struct agent *agent, const struct notice *notice);
 /* Everything up to this moment that is a crash has been handed to the store. */
 uint64_t crash_settled_ns(const struct agent *agent);
 
 /* agent_decide.c */
 void decide_wire(struct agent *agent); /* fills agent->sink */
+
+/* agent_act.c */
+int acting_new(struct agent *agent);
+int acting_listen(struct agent *agent); /* the app socket, and the timers */
+/* Releases every lease and hold, and closes the socket; free when the loop has run the callbacks. */
+void acting_close(struct agent *agent);
+void acting_free(struct agent *agent);
+void acting_notice(struct agent *agent, const struct notice *notice);
+/* Through the gate and out to the app; the audit line is the caller's to keep. */
+enum action_outcome acting_decision(struct agent *agent, const struct decision *decision, cJSON **audit);
+void acting_tick(struct agent *agent);
+
+/* agent_tests.c */
+void tests_prober(void *agent, uint64_t token, int result, int fd); /* targets_events.prober */
+
+/* agent_operator.c */
+cJSON *operator_breaker(struct agent *agent, const char *argument);
+cJSON *operator_restart(struct agent *agent, const char *argument);
+cJSON *operator_pause(struct agent *agent, const char *argument);
+cJSON *operator_resume(struct agent *agent, const char *argument);
+cJSON *acting_breakers(struct agent *agent); /* {"breakers":[…]} */
+cJSON *acting_status(struct agent *agent);
 
 /* agent_answer.c */
 cJSON *agent_answer(void *agent, const char *command, const char *argument);

@@ -141,6 +141,7 @@ static cJSON *answer_status(struct agent *agent, const char *argument)
 	json_add_count(answer, "ring_bytes", ring_bytes);
 	json_add_count(answer, "map_bytes", map_bytes);
 	json_add_count(answer, "maps_bytes", maps_memory(agent->maps));
+	cJSON_AddItemToObject(answer, "acting", acting_status(agent));
 	add_lanes(agent, answer);
 	add_store(agent, answer);
 	return answer;
@@ -188,14 +189,28 @@ static cJSON *answer_doctor(struct agent *agent, const char *argument)
 	return answer;
 }
 
+static cJSON *answer_breakers(struct agent *agent, const char *argument)
+{
+	(void)argument;
+	return acting_breakers(agent);
+}
+
+static cJSON *answer_acting(struct agent *agent, const char *argument)
+{
+	(void)argument;
+	return acting_status(agent);
+}
+
 cJSON *agent_answer(void *context, const char *command, const char *argument)
 {
 	static const struct {
 		const char *name;
 		cJSON *(*answer)(struct agent *agent, const char *argument);
 	} commands[] = {
-		{"workers", answer_workers}, {"health", answer_health}, {"probes", answer_probes},
-		{"status", answer_status},   {"doctor", answer_doctor},
+		{"workers", answer_workers}, {"health", answer_health},     {"probes", answer_probes},
+		{"status", answer_status},   {"doctor", answer_doctor},     {"breakers", answer_breakers},
+		{"acting", answer_acting},   {"breaker", operator_breaker}, {"restart", operator_restart},
+		{"pause", operator_pause},   {"resume", operator_resume},
 	};
 
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)

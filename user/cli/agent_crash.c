@@ -154,9 +154,9 @@ static void tell(const struct crash *crash, const struct crash_report *report)
 		report->cause, frame, report->blame.gem[0] ? ", gem " : "", report->blame.gem, crash->id);
 }
 
-void crash_confirmed(struct agent *agent, const struct notice *notice)
+void crash_confirmed(struct agent *agent, const struct crash *confirmed, const char *server)
 {
-	struct crash crash = *notice->crash; /* the location is filled in late, if need be */
+	struct crash crash = *confirmed; /* the location is filled in late, if need be */
 	const struct capture *capture = capture_of(agent, &crash);
 	const struct watched *watched = watch_find(agent, crash.process.tgid, crash.process.start_ns);
 	struct crash_input input = {
@@ -169,7 +169,7 @@ void crash_confirmed(struct agent *agent, const struct notice *notice)
 		.wall_offset_ns = agent->wall_offset_ns,
 		.host = agent->host,
 		.agent_version = LAPIDARY_VERSION,
-		.server = notice->process && notice->process->app ? notice->process->app->server : "",
+		.server = server,
 		.ruby = watched ? watched->ruby : "",
 	};
 	struct maps_region *regions = copy_regions(agent, &crash.process, &input.region_count);

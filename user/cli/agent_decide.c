@@ -2,8 +2,10 @@
 /* What the pipeline says, to those whom it concerns: gate, store, terminal. */
 #include <string.h>
 #include <sys/wait.h>
+#include "user/act/gate.h"
 #include "user/base/json.h"
 #include "user/base/log.h"
+#include "user/base/text.h"
 #include "user/base/when.h"
 #include "user/cli/agent.h"
 
@@ -43,10 +45,36 @@ static void tell_end(const struct process *process, int32_t status)
 			process->id.tgid, WEXITSTATUS(status));
 }
 
+/* The report takes milliseconds, and the orders that follow from the crash must not wait for it. */
+struct late_crash {
+	struct crash crash;
+	uint64_t time_ns;
+	char server[16];
+};
+
+static struct late_crash crash_copy(const struct notice *notice)
+{
+	struct late_crash copy = {.crash = *notice->crash, .time_ns = notice->time_ns};
+
+	if (notice->process)
+		text_copy(copy.server, sizeof(copy.server), notice->process->app->server);
+	return copy;
+}
+
+static void tell_crash(struct agent *agent, void *payload)
+{
+	const struct late_crash *late = payload;
+
+	crash_confirmed(agent, &late->crash, late->server);
+}
+
 static void on_notice(void *context, const struct notice *notice)
 {
 	struct agent *agent = context;
 	const struct process *process = notice->process;
+	struct late_crash *later;
+
+	acting_notice(agent, notice);
 
 	switch (notice->type) {
 	case NOTICE_WATCHED:
@@ -62,7 +90,9 @@ static void on_notice(void *context, const struct notice *notice)
 		tell_end(process, notice->status);
 		break;
 	case NOTICE_CRASH:
-		crash_confirmed(agent, notice);
+		later = agent_later(agent, sizeof(*later), tell_crash);
+		if (later)
+			*later = crash_copy(notice);
 		break;
 	case NOTICE_CRASH_END:
 		crash_ended(agent, notice);
@@ -79,13 +109,16 @@ static void on_notice(void *context, const struct notice *notice)
 		break;
 	case NOTICE_DB_OK:
 	case NOTICE_GAP:
+	case NOTICE_PROBE:
+	case NOTICE_BREAKER:
+	case NOTICE_ACTION:
 		break;
 	}
 }
 
-static void on_incident(void *context, const struct incident *incident)
+static void tell_incident(struct agent *agent, void *payload)
 {
-	struct agent *agent = context;
+	const struct incident *incident = payload;
 
 	if (incident->count == 1 || incident->state == INCIDENT_CLOSED ||
 	    incident->opened_ns == incident->updated_ns)
@@ -95,28 +128,42 @@ static void on_incident(void *context, const struct incident *incident)
 	store_incident(agent->store, incident_json(incident, pipeline_model(agent->pipeline)));
 }
 
+static void on_incident(void *context, const struct incident *incident)
+{
+	struct incident *copy = agent_later(context, sizeof(*copy), tell_incident);
+
+	if (copy)
+		*copy = *incident;
+}
+
+struct late_decision {
+	struct decision decision;
+	enum action_outcome outcome;
+	cJSON *audit; /* NULL: it was carried out, and its audit is under way */
+};
+
+static void tell_decision(struct agent *agent, void *payload)
+{
+	const struct late_decision *late = payload;
+
+	log_say(LOG_INFO, "decision", "%s for %s: %s (%s)", late->decision.action, late->decision.app,
+		late->decision.reason, gate_outcome_name(late->outcome));
+	store_decision(agent->store, decision_json(&late->decision, pipeline_model(agent->pipeline)));
+	if (late->audit)
+		store_action(agent->store, late->audit);
+}
+
+/* First what the app waits for, then what is kept of it. */
 static void on_decision(void *context, const struct decision *decision)
 {
-	struct agent *agent = context;
-	struct gate_request request = {
-		.decision = decision->id,
-		.incident = decision->incident,
-		.action = decision->action,
-		.app = decision->app,
-		.target = decision->target,
-		.reason = decision->reason,
-		.pid = decision->process.tgid,
-		.live_workers = decision->live_workers,
-		.wall_ns = agent_wall(agent, decision->time_ns),
-	};
 	cJSON *audit = NULL;
-	enum gate_outcome outcome = gate_pass(agent->gate, &request, &audit);
+	enum action_outcome outcome = acting_decision(context, decision, &audit);
+	struct late_decision *late = agent_later(context, sizeof(*late), tell_decision);
 
-	log_say(LOG_INFO, "decision", "%s for %s: %s (%s)", decision->action, decision->app, decision->reason,
-		outcome == GATE_DONE ? "done" : "observed only: this version does not act");
-	store_decision(agent->store, decision_json(decision, pipeline_model(agent->pipeline)));
-	if (audit)
-		store_action(agent->store, audit);
+	if (late)
+		*late = (struct late_decision){*decision, outcome, audit};
+	else
+		cJSON_Delete(audit);
 }
 
 void decide_wire(struct agent *agent)

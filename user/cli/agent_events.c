@@ -4,6 +4,7 @@
  * agent makes itself (ticks, samples, locations, gaps) takes the same way, so that a recording holds every
  * input of the model.
  */
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "user/base/log.h"
@@ -18,6 +19,38 @@ uint64_t agent_wall(const struct agent *agent, uint64_t boot_ns)
 	return boot_ns + agent->wall_offset_ns;
 }
 
+struct later {
+	struct later *next;
+	void (*run)(struct agent *agent, void *payload);
+	uint64_t payload[];
+};
+
+void *agent_later(struct agent *agent, size_t size, void (*run)(struct agent *agent, void *payload))
+{
+	struct later *later = malloc(sizeof(*later) + size);
+
+	if (!later)
+		return NULL;
+	later->next = NULL;
+	later->run = run;
+	*agent->later_end = later;
+	agent->later_end = &later->next;
+	return later->payload;
+}
+
+static void run_later(struct agent *agent)
+{
+	struct later *later;
+
+	while ((later = agent->later)) {
+		agent->later = later->next;
+		if (!agent->later)
+			agent->later_end = &agent->later;
+		later->run(agent, later->payload);
+		free(later);
+	}
+}
+
 void agent_feed(struct agent *agent, struct ev_head *ev)
 {
 	int err = agent->recorder ? recorder_write(agent->recorder, ev) : 0;
@@ -28,21 +61,39 @@ void agent_feed(struct agent *agent, struct ev_head *ev)
 		recorder_close(agent->recorder);
 		agent->recorder = NULL;
 	}
+	agent->stepping = true;
 	pipeline_step(agent->pipeline, ev, &agent->sink);
+	agent->stepping = false;
+	run_later(agent);
+}
+
+static void feed_own(struct agent *agent, void *payload)
+{
+	struct ev_head *ev = payload;
+
+	ev->seq = ++agent->user_seq; /* in the order of the feeding, not of the making */
+	agent_feed(agent, ev);
 }
 
 void agent_make(struct agent *agent, struct ev_head *ev, uint16_t type, size_t size, uint32_t tgid,
 		uint64_t start_ns)
 {
+	void *copy;
+
 	ev->size = (uint32_t)size;
 	ev->type = type;
 	ev->lane = LANE_USER;
 	ev->flags = 0;
-	ev->seq = ++agent->user_seq;
 	ev->time_ns = when_boot_now();
 	ev->tgid = ev->tid = tgid;
 	ev->start_ns = start_ns;
-	agent_feed(agent, ev);
+	if (!agent->stepping) {
+		feed_own(agent, ev);
+		return;
+	}
+	copy = agent_later(agent, size, feed_own);
+	if (copy)
+		memcpy(copy, ev, size);
 }
 
 static void tell_gaps(struct agent *agent)
@@ -181,6 +232,7 @@ void agent_tick(struct agent *agent)
 	mappings_tick(agent);
 	targets_tick(agent->targets, tick.time_ns);
 	watch_tick(agent, tick.time_ns);
+	acting_tick(agent);
 	/* The first watermark says from when on somebody watched: not before all that ran was looked at. */
 	agent->scanned = agent->scanned || !watch_busy(agent);
 	if (agent->scanned)

@@ -48,6 +48,7 @@ static void close_loop(struct agent *agent)
 	if (!agent->loop_open)
 		return;
 	control_close(agent->control);
+	acting_close(agent);
 	close_handle((uv_handle_t *)&agent->probe_poll);
 	close_handle((uv_handle_t *)&agent->targets_poll);
 	close_handle((uv_handle_t *)&agent->mmap_poll);
@@ -91,7 +92,7 @@ void agent_stop(struct agent *agent)
 	if (agent->store && store_close(agent->store, agent->config.stop_timeout_ms) != 0)
 		agent->exit_code = agent->exit_code ? agent->exit_code : EXIT_FORCED;
 	maps_free(agent->maps);
-	gate_free(agent->gate);
+	acting_free(agent);
 	gaps_free(agent->gaps);
 	pipeline_free(agent->pipeline);
 	rules_free(agent->rules);

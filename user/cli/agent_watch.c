@@ -121,11 +121,13 @@ void watch_born(struct agent *agent, const struct ev_birth *birth)
 	struct watched *child = find(agent, birth->head.tgid, birth->head.start_ns);
 	struct ev_info info = {0};
 	char ruby[16] = "", capture[12] = "";
+	bool claimed = false;
 
 	if (child && child->gone_ns == 0)
 		return; /* marked by its start and found by its maps as well */
 	if (parent) {
 		info = parent->info;
+		claimed = parent->claimed;
 		text_copy(ruby, sizeof(ruby), parent->ruby);
 		text_copy(capture, sizeof(capture), parent->capture);
 	}
@@ -137,6 +139,7 @@ void watch_born(struct agent *agent, const struct ev_birth *birth)
 		return;
 	}
 	child->info = info;
+	child->claimed = claimed;
 	text_copy(child->capture, sizeof(child->capture), capture);
 	text_copy(child->ruby, sizeof(child->ruby), ruby);
 	maps_fork(agent->maps, birth->parent_tgid, birth->parent_start_ns, birth->head.tgid,
@@ -252,13 +255,44 @@ static void miss(struct agent *agent, const struct proc_answer *answer, struct w
 }
 
 /*
- * A title is the process's own to choose. It may name the app anew where a server puts the app into it, else
- * the first name stays, and nobody moves from one app's counts to another's.
+ * What its library said stays, and is inherited by forks. A title is the process's own to choose: it may name
+ * the app anew where a server puts the app into it, else the first name stays, and nobody moves from one
+ * app's counts to another's.
  */
 static void keep_name(const struct watched *watched, const struct proc_answer *answer, struct ev_info *info)
 {
-	if (watched->named && watched->info.title[0] && !answer->configured && !answer->info.server[0])
+	bool settled =
+		watched->claimed || (watched->named && watched->info.title[0] && !answer->info.server[0]);
+
+	if (settled && !answer->configured)
 		text_copy(info->app, sizeof(info->app), watched->info.app);
+}
+
+bool watch_known(struct agent *agent, uint32_t tgid, uint64_t since_ns, struct watched_facts *out)
+{
+	struct watched *watched = find(agent, tgid, 0);
+
+	if (!watched || watched->gone_ns)
+		return false;
+	if (watched->facts_ns < since_ns) {
+		if (!watched->reading)
+			watched->reading = proc_ask(agent, tgid, watched->start_ns, PROC_FACTS) == 0;
+		return false;
+	}
+	out->start_ns = watched->start_ns;
+	out->configured = watched->configured;
+	out->info = &watched->info;
+	return watched->named;
+}
+
+void watch_claim(struct agent *agent, uint32_t tgid, uint64_t start_ns, const char *app)
+{
+	struct watched *watched = find(agent, tgid, start_ns);
+
+	if (!watched)
+		return;
+	watched->claimed = true;
+	text_copy(watched->info.app, sizeof(watched->info.app), app);
 }
 
 void watch_answered(struct agent *agent, const struct proc_answer *answer)
@@ -289,7 +323,10 @@ void watch_answered(struct agent *agent, const struct proc_answer *answer)
 	if (facts) {
 		struct ev_info info = answer->info;
 
-		changed = !watched->named || strcmp(watched->info.title, info.title) != 0;
+		changed = !watched->named || strcmp(watched->info.title, info.title) != 0 ||
+			  watched->info.netns != info.netns || watched->info.cgroup_id != info.cgroup_id;
+		watched->configured = answer->configured;
+		watched->facts_ns = answer->read_ns;
 		keep_name(watched, answer, &info);
 		watched->info = info;
 		text_copy(watched->capture, sizeof(watched->capture), answer->capture);

@@ -44,6 +44,9 @@ struct targets_events {
 	void (*ruby)(void *context, uint32_t tgid, uint64_t start_ns, uint64_t seen_ns, const char *version);
 	void (*attached)(void *context, const struct library *library, const char *path);
 	void (*problem)(void *context, const char *path, const char *what);
+	/* The spawner's answers to others' questions come through the same descriptor: the prober's, whose
+	 * socket `fd` is the callee's (-1 when result is not 0). */
+	void (*prober)(void *context, uint64_t token, int result, int fd);
 	void *context;
 };
 

@@ -297,6 +297,14 @@ static void take_answer(struct targets *targets, struct spawner_answer *answer)
 		opened(targets, &copy, answer);
 }
 
+static void pass_on(struct targets *targets, struct spawner_answer *answer)
+{
+	if (!targets->events.prober)
+		return;
+	targets->events.prober(targets->events.context, answer->token, answer->result, answer->fd);
+	answer->fd = -1;
+}
+
 static void spawner_ready(struct targets *targets)
 {
 	struct spawner_answer answer;
@@ -305,6 +313,8 @@ static void spawner_ready(struct targets *targets)
 	while ((got = spawner_read(targets->options.spawner, &answer)) == 1) {
 		if (answer.verb == SPAWNER_EXAMINER)
 			adopt_examiner(targets, &answer);
+		else if (answer.verb == SPAWNER_PROBER)
+			pass_on(targets, &answer);
 		else
 			take_answer(targets, &answer);
 		if (answer.fd >= 0)

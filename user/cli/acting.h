@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files that act share. Inner header of agent_act.c, agent_orders.c, agent_peers.c, agent_tests.c
+ * and agent_operator.c; the rest of the agent knows `struct acting` by name alone.
+ *
+ * Two clocks: the model and its events count CLOCK_BOOTTIME, leases and everything in user/act
+ * CLOCK_MONOTONIC, which the app reads as well.
+ */
+#ifndef LAPIDARY_ACTING_H
+#define LAPIDARY_ACTING_H
+
+#include "user/act/app_socket.h"
+#include "user/act/breaker.h"
+#include "user/act/gate.h"
+#include "user/act/hold.h"
+#include "user/act/page.h"
+#include "user/act/probes.h"
+#include "user/act/restart.h"
+#include "user/cli/agent.h"
+
+struct acting {
+	struct gate *gate;
+	struct breakers *breakers;
+	struct holds *holds;
+	struct restarts *restarts;
+	struct probes *probes;
+	struct app_socket *socket;
+	struct table *pages;  /* struct ev_scope → struct page * */
+	struct table *peers;  /* peer's id → struct seated */
+	struct table *orders; /* id on the wire → struct order: acks are out */
+	struct table *uses;   /* struct use_key → struct use: databases in use */
+	struct table *tests;  /* token → struct test *: probers at work */
+	uint64_t epoch;
+	const char *opening;         /* id of the action that a breaker changes for, NULL: by itself */
+	char opening_order[40];      /* the order that this change became */
+	uint32_t opening_told;       /* and the processes it was sent to */
+	struct line_breaker *listed; /* the breakers of the welcome that is being made */
+	char (*listed_ids)[40];
+	char hold_reason[256];
+	uv_timer_t fine, beat;
+	bool timers, closing;
+};
+
+uint64_t mono_now(void);
+
+/* agent_act.c */
+struct page *acting_page(struct agent *agent, const struct ev_scope *scope, bool make);
+void acting_order_id(const struct breaker *breaker, char out[40]);
+void acting_wake(struct agent *agent); /* something has a deadline: the fine timer runs */
+
+/* agent_orders.c */
+int orders_new(struct agent *agent);
+/* A request about a scope, with what the agent knows of consent filled in. */
+struct gate_request orders_request(struct agent *agent, const struct ev_scope *scope, const char *action,
+				   uint32_t accepts);
+/* Audit lines to the store, outcomes to the model and the log. */
+void orders_audit(struct agent *agent, cJSON *audit);
+void orders_outcome(struct agent *agent, const char *id, enum action_outcome outcome, const char *reason);
+void orders_tell(struct agent *agent, const char *action_id, const char *wire_id, uint32_t told);
+void orders_ack(struct agent *agent, const struct peer *peer, const struct app_ack *ack);
+void orders_tick(struct agent *agent, uint64_t now_ns);
+/* Carries out what the gate let through. */
+void orders_breaker(struct agent *agent, const struct gate_pass *pass, const struct ev_scope *scope,
+		    const char *target, enum breaker_kind kind, bool open, const char *reason,
+		    const char *incident, bool by_operator, uint32_t for_ms);
+void orders_restart(struct agent *agent, const struct gate_pass *pass, const struct gate_request *request,
+		    bool now);
+/* Facts of a process for the gate: role, living workers, server, whether its library takes the order. */
+const struct process *orders_process(struct agent *agent, struct gate_request *request, uint32_t tgid,
+				     uint64_t start_ns);
+
+/* agent_peers.c */
+void peers_wire(struct agent *agent, struct app_socket_events *events);
+int peers_new(struct agent *agent);
+uint32_t peers_of(struct agent *agent, const struct ev_scope *scope, uint32_t accepts);
+void peers_beat(struct agent *agent);
+
+/* agent_tests.c */
+int tests_new(struct agent *agent);
+void tests_free(struct agent *agent);
+void tests_close(struct agent *agent); /* the loop's handles */
+void tests_used(struct agent *agent, const struct process *process, const char *target);
+void tests_joined(struct agent *agent, const struct ev_scope *scope);
+void tests_gone(struct agent *agent, const struct process *process);
+void tests_each(struct agent *agent, const struct ev_scope *scope,
+		void (*fn)(void *context, const struct ev_scope *scope, const char *target), void *context);
+
+void scope_of_app(const struct app *app, struct ev_scope *out);
+
+#endif

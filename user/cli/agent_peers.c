@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The app socket's peers. Who a peer is comes from the kernel: its pid from the socket, uid, cgroup and
+ * network namespace from /proc, read anew for each hello. Its own word names its app inside that scope,
+ * unless the configuration has named it.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "user/base/digest.h"
+#include "user/base/log.h"
+#include "user/base/text.h"
+#include "user/base/when.h"
+#include "user/cli/acting.h"
+#include "user/probe/procfs.h"
+
+/* Facts so young belong to the hello. */
+#define FRESH_NS 500000000ull
+/* A worker older than this does not boot: it comes back after the agent was away, and is not held. */
+#define BOOT_NS 30000000000ull
+
+/* A peer that has its welcome, for the second one, which ends holds and begins none. */
+struct seated {
+	struct ev_scope scope;
+	bool joined;
+};
+
+int peers_new(struct agent *agent)
+{
+	agent->acting->peers = table_new(sizeof(uint64_t), sizeof(struct seated), PEERS_MAX, NULL, NULL);
+	return agent->acting->peers ? 0 : -ENOMEM;
+}
+
+struct counted {
+	const struct ev_scope *scope;
+	uint32_t accepts, count;
+};
+
+static void count_peer(void *context, const struct peer *peer)
+{
+	struct counted *counted = context;
+
+	if (scope_equal(&peer->scope, counted->scope) &&
+	    (peer->hello.accepts & counted->accepts) == counted->accepts)
+		counted->count++;
+}
+
+uint32_t peers_of(struct agent *agent, const struct ev_scope *scope, uint32_t accepts)
+{
+	struct counted counted = {scope, accepts, 0};
+
+	app_socket_each(agent->acting->socket, count_peer, &counted);
+	return counted.count;
+}
+
+/* --- who is it -------------------------------------------------------------------------------------- */
+
+/* Not a Ruby, but of a user whom the configuration lets speak: a library in another language, a bench. */
+static int identify_stranger(struct agent *agent, struct peer *peer, char *why, size_t why_size)
+{
+	struct procfs_facts facts;
+
+	peer->start_ns = watch_start_of(agent, peer->tgid);
+	if (!peer->start_ns || procfs_facts(peer->tgid, peer->start_ns, &facts) != 0) {
+		snprintf(why, why_size, "process %u is gone", peer->tgid);
+		return -ESRCH;
+	}
+	scope_set(&peer->scope, facts.uid, facts.netns, digest_text(DIGEST_START, facts.cgroup),
+		  peer->hello.app);
+	return 0;
+}
+
+static int identify(void *context, struct peer *peer, char *why, size_t why_size)
+{
+	struct agent *agent = context;
+	struct watched_facts facts;
+	uint64_t now = when_boot_now();
+
+	agent_drain(agent); /* its birth may lie in the ring */
+	if (watch_find(agent, peer->tgid, 0) == NULL && config_peer_uid(&agent->config, peer->uid))
+		return identify_stranger(agent, peer, why, why_size);
+	if (!watch_known(agent, peer->tgid, now - FRESH_NS, &facts)) {
+		snprintf(why, why_size,
+			 "process %u is not watched; lapidary doctor %u says why, --peer-uids lets others "
+			 "speak",
+			 peer->tgid, peer->tgid);
+		return -EAGAIN;
+	}
+	if (facts.info->uid != peer->uid) {
+		snprintf(why, why_size, "process %u has uid %u, but connected as %u", peer->tgid,
+			 facts.info->uid, peer->uid);
+		return -EPERM;
+	}
+	peer->start_ns = facts.start_ns;
+	scope_set(&peer->scope, facts.info->uid, facts.info->netns, facts.info->cgroup_id,
+		  facts.configured ? facts.info->app : peer->hello.app);
+	return 0;
+}
+
+/* --- the welcome ------------------------------------------------------------------------------------ */
+
+struct listing {
+	struct agent *agent;
+	const struct ev_scope *scope;
+	struct page *page;
+	size_t count, room;
+};
+
+static void list_breaker(void *context, const struct breaker *breaker)
+{
+	struct listing *listing = context;
+	struct acting *acting = listing->agent->acting;
+	uint64_t now = mono_now();
+
+	if (breaker->state == BREAKER_CLOSED || !scope_equal(&breaker->scope, listing->scope) ||
+	    listing->count == listing->room)
+		return;
+	acting_order_id(breaker, acting->listed_ids[listing->count]);
+	acting->listed[listing->count] = (struct line_breaker){
+		.id = acting->listed_ids[listing->count],
+		.target = breaker->target,
+		.reason = breaker->reason,
+		.incident = breaker->incident,
+		.epoch = acting->epoch,
+		.seq = breaker->seq,
+		.lease_ms =
+			breaker->lease_end_ns > now ? (uint32_t)((breaker->lease_end_ns - now) / 1000000) : 0,
+		.slot = listing->page ? page_slot(listing->page, breaker->target) : -1,
+		.kind = breaker->kind,
+		.state = breaker->state,
+	};
+	listing->count++;
+}
+
+static uint32_t hold_of(struct agent *agent, const struct peer *peer)
+{
+	struct acting *acting = agent->acting;
+	uint64_t now = when_boot_now();
+	const struct hold *hold;
+	uint32_t wait;
+
+	if (table_peek(acting->peers, &peer->id) || peer->hello.role != APP_WORKER ||
+	    !(peer->hello.accepts & ACCEPTS_HOLD) || now - peer->start_ns > BOOT_NS ||
+	    gate_paused(acting->gate, mono_now(), NULL))
+		return 0;
+	wait = holds_boot(acting->holds, &peer->scope, mono_now());
+	hold = wait ? holds_find(acting->holds, &peer->scope) : NULL;
+	text_copy(acting->hold_reason, sizeof(acting->hold_reason), hold ? hold->reason : "");
+	if (wait)
+		log_say(LOG_INFO, "hold", "%s: the boot of %u waits %u ms: %s", peer->scope.app, peer->tgid,
+			wait, acting->hold_reason);
+	return wait;
+}
+
+static void welcome(void *context, const struct peer *peer, struct line_welcome *out, int *page_fd_out)
+{
+	enum { LISTED = PAGE_SLOTS * BREAKER_KINDS };
+	struct agent *agent = context;
+	struct acting *acting = agent->acting;
+	struct listing listing = {.agent = agent, .scope = &peer->scope, .room = LISTED};
+
+	if (!acting->listed)
+		acting->listed = calloc(LISTED, sizeof(*acting->listed));
+	if (!acting->listed_ids)
+		acting->listed_ids = calloc(LISTED, sizeof(*acting->listed_ids));
+	if (!acting->listed || !acting->listed_ids)
+		listing.room = 0;
+	listing.page = acting_page(agent, &peer->scope, true);
+	breakers_each(acting->breakers, list_breaker, &listing);
+	*out = (struct line_welcome){
+		.epoch = acting->epoch,
+		.lease_ms = agent->config.lease_ms,
+		.heartbeat_ms = agent->config.lease_ms / 3,
+		.hold_ms = hold_of(agent, peer),
+		.hold_reason = acting->hold_reason,
+		.breakers = acting->listed,
+		.breaker_count = listing.count,
+	};
+	if (!out->hold_ms)
+		out->hold_reason = NULL;
+	*page_fd_out = listing.page ? page_fd(listing.page) : -1;
+}
+
+static void record_hello(struct agent *agent, const struct peer *peer)
+{
+	struct ev_hello hello = {
+		.scope = peer->scope, .role = peer->hello.role, .accepts = peer->hello.accepts};
+
+	text_copy(hello.server, sizeof(hello.server), peer->hello.server);
+	text_copy(hello.ruby, sizeof(hello.ruby), peer->hello.ruby);
+	watch_claim(agent, peer->tgid, peer->start_ns, peer->scope.app);
+	if (watch_find(agent, peer->tgid, peer->start_ns))
+		agent_make(agent, &hello.head, EV_HELLO, sizeof(hello), peer->tgid, peer->start_ns);
+}
+
+static void joined(void *context, const struct peer *peer)
+{
+	struct agent *agent = context;
+	struct seated *seated = table_put(agent->acting->peers, &peer->id, NULL);
+
+	if (seated)
+		*seated = (struct seated){.scope = peer->scope, .joined = true};
+	log_say(LOG_INFO, "peer", "%s: %u speaks (%s)", peer->scope.app, peer->tgid,
+		peer->hello.server[0] ? peer->hello.server : "no server");
+	record_hello(agent, peer);
+	tests_joined(agent, &peer->scope);
+}
+
+/* --- what it says ----------------------------------------------------------------------------------- */
+
+static void message(void *context, const struct peer *peer, const struct app_message *message)
+{
+	struct agent *agent = context;
+
+	switch (message->type) {
+	case MESSAGE_ACK:
+		orders_ack(agent, peer, &message->ack);
+		break;
+	case MESSAGE_OUTCOME:
+		if (!breakers_outcome(agent->acting->breakers, peer->id, message->outcome.trial_id,
+				      message->outcome.ok, mono_now()))
+			log_say(LOG_DEBUG, "trial", "%s: %u tells of a trial that is not its own",
+				peer->scope.app, peer->tgid);
+		break;
+	case MESSAGE_ERROR:
+		log_say(LOG_WARN, "peer", "%s: %u says: %s: %s", peer->scope.app, peer->tgid,
+			message->error.code, message->error.message);
+		break;
+	default: /* pool and state are kept with the peer */
+		break;
+	}
+}
+
+static void left(void *context, const struct peer *peer)
+{
+	struct agent *agent = context;
+
+	table_delete(agent->acting->peers, &peer->id);
+	breakers_peer_left(agent->acting->breakers, peer->id, mono_now());
+	log_say(LOG_DEBUG, "peer", "%s: %u has left", peer->scope.app, peer->tgid);
+}
+
+static void cut(void *context, uint32_t tgid, uint32_t uid, const char *code, const char *why, uint64_t more)
+{
+	(void)context;
+	log_say(LOG_WARN, "peer", "%u of uid %u was cut off: %s: %s%s", tgid, uid, code, why,
+		more ? " (and others before)" : "");
+}
+
+void peers_wire(struct agent *agent, struct app_socket_events *events)
+{
+	*events = (struct app_socket_events){
+		.context = agent,
+		.identify = identify,
+		.welcome = welcome,
+		.joined = joined,
+		.message = message,
+		.left = left,
+		.cut = cut,
+	};
+}
+
+/* --- the heartbeat ---------------------------------------------------------------------------------- */
+
+struct renewal {
+	const struct ev_scope *scope;
+	const char *ids[PAGE_SLOTS * BREAKER_KINDS];
+	char text[PAGE_SLOTS * BREAKER_KINDS][40];
+	size_t count;
+};
+
+static void add_renewal(void *context, const struct breaker *breaker)
+{
+	struct renewal *renewal = context;
+
+	if (breaker->state == BREAKER_CLOSED || !scope_equal(&breaker->scope, renewal->scope) ||
+	    renewal->count == PAGE_SLOTS * BREAKER_KINDS)
+		return;
+	acting_order_id(breaker, renewal->text[renewal->count]);
+	renewal->ids[renewal->count] = renewal->text[renewal->count];
+	renewal->count++;
+}
+
+static void beat_scope(void *context, const void *key, void *value)
+{
+	struct agent *agent = context;
+	struct renewal *renewal = calloc(1, sizeof(*renewal));
+	char *line;
+
+	(void)value;
+	if (!renewal)
+		return;
+	renewal->scope = key;
+	breakers_each(agent->acting->breakers, add_renewal, renewal);
+	line = protocol_ping(mono_now(), renewal->ids, renewal->count);
+	if (line)
+		app_socket_tell_scope(agent->acting->socket, key, 0, line, 0);
+	free(line);
+	free(renewal);
+}
+
+void peers_beat(struct agent *agent)
+{
+	table_each(agent->acting->pages, beat_scope, agent);
+}

@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Databases in use, and the prober on the loop. A database is tested on behalf of scopes that take breaker
+ * orders, or that the configuration lets us act on: a test is a connection that the database's owner sees in
+ * the log, and nobody else has asked for it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "user/base/log.h"
+#include "user/base/text.h"
+#include "user/base/when.h"
+#include "user/cli/acting.h"
+#include "user/probe/prober.h"
+
+enum { USES = 1024, USES_OF_SCOPE = PAGE_SLOTS, TESTS = 16, PATIENCE_MS = 500 };
+
+struct use_key {
+	struct ev_scope scope;
+	char target[SCOPE_TARGET_SIZE];
+};
+
+struct use {
+	uint32_t tgid;
+	uint64_t start_ns;
+};
+
+/* A prober at work: asked of the spawner, then its socket. */
+struct test {
+	struct agent *agent;
+	uint64_t token;
+	int fd;
+	int handles;
+	uv_poll_t poll;
+	uv_timer_t patience;
+};
+
+/* --- uses ------------------------------------------------------------------------------------------- */
+
+static struct use_key use_key(const struct ev_scope *scope, const char *target)
+{
+	struct use_key key;
+
+	memset(&key, 0, sizeof(key));
+	key.scope = *scope;
+	text_copy(key.target, sizeof(key.target), target);
+	return key;
+}
+
+struct each_use {
+	const struct ev_scope *scope;
+	void (*fn)(void *context, const struct ev_scope *scope, const char *target);
+	void *context;
+};
+
+static void visit_use(void *context, const void *key, void *value)
+{
+	struct each_use *each = context;
+	const struct use_key *use = key;
+
+	(void)value;
+	if (!each->scope || scope_equal(&use->scope, each->scope))
+		each->fn(each->context, &use->scope, use->target);
+}
+
+void tests_each(struct agent *agent, const struct ev_scope *scope,
+		void (*fn)(void *context, const struct ev_scope *scope, const char *target), void *context)
+{
+	struct each_use each = {scope, fn, context};
+
+	table_each(agent->acting->uses, visit_use, &each);
+}
+
+static void count_use(void *context, const struct ev_scope *scope, const char *target)
+{
+	(void)scope;
+	(void)target;
+	++*(size_t *)context;
+}
+
+void tests_used(struct agent *agent, const struct process *process, const char *target)
+{
+	struct acting *acting = agent->acting;
+	struct ev_scope scope;
+	struct use_key key;
+	struct use *use;
+	struct page *page;
+	size_t count = 0;
+
+	scope_of_app(process->app, &scope);
+	key = use_key(&scope, target);
+	use = table_get(acting->uses, &key);
+	if (!use) {
+		tests_each(agent, &scope, count_use, &count);
+		use = count < USES_OF_SCOPE ? table_put(acting->uses, &key, NULL) : NULL;
+	}
+	if (!use)
+		return;
+	*use = (struct use){process->id.tgid, process->id.start_ns};
+	page = acting_page(agent, &scope, false);
+	if (page) {
+		page_slot(page, target);
+		probes_used(acting->probes, &scope, target, use->tgid, use->start_ns, mono_now());
+	}
+}
+
+struct joining {
+	struct agent *agent;
+	const struct ev_scope *scope;
+};
+
+static void take_use(void *context, const void *key, void *value)
+{
+	struct joining *joining = context;
+	const struct use_key *use_key = key;
+	const struct use *use = value;
+
+	if (scope_equal(&use_key->scope, joining->scope))
+		probes_used(joining->agent->acting->probes, joining->scope, use_key->target, use->tgid,
+			    use->start_ns, mono_now());
+}
+
+void tests_joined(struct agent *agent, const struct ev_scope *scope)
+{
+	table_each(agent->acting->uses, take_use, &(struct joining){agent, scope});
+}
+
+struct heir {
+	const struct app *app;
+	uint32_t gone, tgid;
+	uint64_t start_ns;
+};
+
+static void find_heir(void *context, const struct process *process)
+{
+	struct heir *heir = context;
+
+	if (process->app == heir->app && process->id.tgid != heir->gone && !heir->tgid) {
+		heir->tgid = process->id.tgid;
+		heir->start_ns = process->id.start_ns;
+	}
+}
+
+static void bequeath(void *context, const void *key, void *value)
+{
+	struct heir *heir = context;
+	struct use *use = value;
+
+	(void)key;
+	if (use->tgid != heir->gone)
+		return;
+	use->tgid = heir->tgid;
+	use->start_ns = heir->start_ns;
+}
+
+/* Its namespaces are reached through another process of the scope from now on. */
+void tests_gone(struct agent *agent, const struct process *process)
+{
+	struct heir heir = {.app = process->app, .gone = process->id.tgid};
+
+	if (table_count(agent->acting->uses) == 0)
+		return;
+	model_each_process(pipeline_model(agent->pipeline), find_heir, &heir);
+	table_each(agent->acting->uses, bequeath, &heir);
+	probes_process_gone(agent->acting->probes, process->id.tgid, process->id.start_ns, heir.tgid,
+			    heir.start_ns);
+}
+
+/* --- the prober ------------------------------------------------------------------------------------- */
+
+static void test_closed(uv_handle_t *handle)
+{
+	struct test *test = handle->data;
+
+	if (--test->handles > 0)
+		return;
+	if (test->fd >= 0)
+		close(test->fd);
+	free(test);
+}
+
+static void test_end(struct test *test)
+{
+	if (test->handles == 0) {
+		free(test);
+		return;
+	}
+	uv_close((uv_handle_t *)&test->poll, test_closed);
+	uv_close((uv_handle_t *)&test->patience, test_closed);
+}
+
+static void answer(struct test *test, enum probe_result result, const char *sqlstate, uint32_t ms)
+{
+	struct agent *agent = test->agent;
+	uint64_t token = test->token;
+
+	table_delete(agent->acting->tests, &token);
+	test_end(test);
+	probes_answer(agent->acting->probes, token, result, sqlstate, ms, mono_now());
+}
+
+static void out_of_patience(uv_timer_t *timer)
+{
+	struct test *test = timer->data;
+
+	answer(test, PROBE_NOT_RUN, "", 0);
+}
+
+static void has_answered(uv_poll_t *poll, int status, int events)
+{
+	struct test *test = poll->data;
+	struct prober_answer words;
+	ssize_t got = recv(test->fd, &words, sizeof(words), MSG_DONTWAIT);
+
+	(void)status;
+	(void)events;
+	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (got != sizeof(words) || words.result == 0 || words.result >= PROBE_RESULT_END) {
+		answer(test, PROBE_NOT_RUN, "", 0);
+		return;
+	}
+	words.sqlstate[sizeof(words.sqlstate) - 1] = '\0';
+	words.detail[sizeof(words.detail) - 1] = '\0';
+	text_clean(words.sqlstate);
+	text_clean(words.detail);
+	if (words.result == PROBE_NOT_RUN)
+		log_say(LOG_WARN, "prober", "a database could not be tested: %s", words.detail);
+	answer(test, words.result, words.sqlstate, words.ms);
+}
+
+void tests_prober(void *context, uint64_t token, int result, int fd)
+{
+	struct agent *agent = context;
+	struct test **known = table_peek(agent->acting->tests, &token), *test = known ? *known : NULL;
+
+	if (!test || agent->stopping) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	if (result != 0 || fd < 0) {
+		answer(test, PROBE_NOT_RUN, "", 0);
+		return;
+	}
+	test->fd = fd;
+	test->handles = 2;
+	test->poll.data = test->patience.data = test;
+	uv_poll_init(&agent->loop, &test->poll, fd);
+	uv_timer_init(&agent->loop, &test->patience);
+	uv_timer_start(&test->patience, out_of_patience, agent->config.probe_timeout_ms + PATIENCE_MS, 0);
+	if (uv_poll_start(&test->poll, UV_READABLE, has_answered) != 0)
+		answer(test, PROBE_NOT_RUN, "", 0);
+}
+
+static void add_credentials(const struct agent *agent, struct prober_question *out)
+{
+	const struct watched *watched = watch_find(agent, out->tgid, out->start_ns);
+	const struct config_app *app =
+		watched ? config_app_of(&agent->config, watched->info.uid, watched->info.cgroup,
+					watched->info.comm, watched->info.title)
+			: NULL;
+
+	for (size_t i = 0; app && i < app->database_count; i++) {
+		const struct config_database *database = &app->databases[i];
+
+		if (strcmp(database->target, out->target) != 0)
+			continue;
+		out->has_credentials = 1;
+		text_copy(out->user, sizeof(out->user), database->user);
+		text_copy(out->password_file, sizeof(out->password_file), database->password_file);
+		text_copy(out->service, sizeof(out->service), database->service);
+		text_copy(out->service_file, sizeof(out->service_file), database->service_file);
+		return;
+	}
+}
+
+static int ask(void *context, const struct probes_question *question)
+{
+	struct agent *agent = context;
+	struct prober_question words = {.tgid = question->tgid,
+					.start_ns = question->start_ns,
+					.uid = agent->config.prober_uid,
+					.timeout_ms = agent->config.probe_timeout_ms};
+	struct test *test, **place;
+	int err;
+
+	if (question->tgid == 0)
+		return -ESRCH;
+	if (table_count(agent->acting->tests) >= TESTS)
+		return -EAGAIN;
+	text_copy(words.target, sizeof(words.target), question->target);
+	add_credentials(agent, &words);
+	test = calloc(1, sizeof(*test));
+	if (!test)
+		return -ENOMEM;
+	test->agent = agent;
+	test->token = question->token;
+	test->fd = -1;
+	err = prober_ask(agent->spawner, &words, question->token);
+	place = err ? NULL : table_put(agent->acting->tests, &question->token, NULL);
+	if (!place) {
+		free(test);
+		return err ? err : -ENOMEM;
+	}
+	*place = test;
+	return 0;
+}
+
+static void answered(void *context, const struct probes_answer *answer)
+{
+	struct agent *agent = context;
+	struct ev_probe record = {.scope = answer->scope,
+				  .result = answer->result,
+				  .reached = answer->reached,
+				  .ms = answer->ms};
+
+	text_copy(record.target, sizeof(record.target), answer->target);
+	text_copy(record.sqlstate, sizeof(record.sqlstate), answer->sqlstate);
+	breakers_probe(agent->acting->breakers, &answer->scope, answer->target, answer->result,
+		       answer->sqlstate, answer->reached, mono_now());
+	agent_make(agent, &record.head, EV_PROBE, sizeof(record), 0, 0);
+}
+
+/* --- from start to stop ----------------------------------------------------------------------------- */
+
+int tests_new(struct agent *agent)
+{
+	struct probes_settings settings = {.interval_ms = agent->config.probe_interval_ms,
+					   .urgent_ms = 500,
+					   .idle_ms = 600000,
+					   .running_max = 8,
+					   .targets_max = 512};
+	struct probes_events events = {.context = agent, .ask = ask, .answered = answered};
+
+	agent->acting->probes = probes_new(&settings, agent->started_ns, &events);
+	agent->acting->uses = table_new(sizeof(struct use_key), sizeof(struct use), USES, NULL, NULL);
+	agent->acting->tests = table_new(sizeof(uint64_t), sizeof(struct test *), TESTS, NULL, NULL);
+	return agent->acting->probes && agent->acting->uses && agent->acting->tests ? 0 : -ENOMEM;
+}
+
+static void close_test(void *context, const void *key, void *value)
+{
+	(void)context;
+	(void)key;
+	test_end(*(struct test **)value);
+}
+
+void tests_close(struct agent *agent)
+{
+	table_each(agent->acting->tests, close_test, NULL);
+}
+
+void tests_free(struct agent *agent)
+{
+	table_free(agent->acting->tests);
+	table_free(agent->acting->uses);
+	probes_free(agent->acting->probes);
+}
