@@ -129,8 +129,8 @@ static size_t read_all(int fd, char *out, size_t size)
 	return total;
 }
 
-/* control_ask in a process of its own, under another uid if need be; its exit code and first line. */
-static int ask(const char *command, uid_t uid, char *line, size_t size)
+/* A question in a process of its own, under another uid if need be; its exit code and the answer. */
+static int ask_with(const char *command, const cJSON *argument, uid_t uid, char *line, size_t size)
 {
 	int pipes[2], status = 0;
 	pid_t child;
@@ -145,7 +145,7 @@ static int ask(const char *command, uid_t uid, char *line, size_t size)
 
 		if (uid && (setgid(uid) != 0 || setuid(uid) != 0))
 			_exit(99);
-		code = control_ask(dir, command, &document, why, sizeof(why));
+		code = control_ask_with(dir, command, argument, &document, why, sizeof(why));
 		dprintf(pipes[1], "%s", code ? why : json_text(document, "argument"));
 		_exit(code);
 	}
@@ -161,6 +161,11 @@ static int ask(const char *command, uid_t uid, char *line, size_t size)
 	return WEXITSTATUS(status);
 }
 
+static int ask(const char *command, uid_t uid, char *line, size_t size)
+{
+	return ask_with(command, NULL, uid, line, size);
+}
+
 static void a_question_is_answered(void **state)
 {
 	char line[512];
@@ -171,6 +176,55 @@ static void a_question_is_answered(void **state)
 	assert_int_equal(ask("echo", 0, line, sizeof(line)), 0);
 	assert_string_equal(line, "");
 	assert_int_equal(ask("big x", 0, line, sizeof(line)), 0);
+}
+
+/* Whatever stands in a JSON argument, the question stays one line. */
+static void an_argument_may_be_json(void **state)
+{
+	cJSON *argument = cJSON_CreateObject(), *back;
+	char line[1024];
+
+	(void)state;
+	cJSON_AddStringToObject(argument, "target", "postgres://db:5432/a b");
+	cJSON_AddStringToObject(argument, "reason", "two\nlines \"quoted\" \xc3\xa4");
+	cJSON_AddNumberToObject(argument, "for_ms", 30000);
+	assert_int_equal(ask_with("echo", argument, 0, line, sizeof(line)), 0);
+	assert_null(strchr(line, '\n'));
+	back = cJSON_Parse(line);
+	assert_true(cJSON_Compare(argument, back, 1));
+	cJSON_Delete(back);
+	cJSON_Delete(argument);
+}
+
+static void a_question_has_a_limit(void **state)
+{
+	char filler[CONTROL_LINE_MAX + 2], line[CONTROL_LINE_MAX + 64], expected[64];
+	cJSON *argument = cJSON_CreateObject();
+	int fd;
+
+	(void)state;
+	/* {"a":"…"} and "echo " and the newline are 14 bytes: the longest that goes, and one more */
+	memset(filler, 'x', sizeof(filler));
+	filler[CONTROL_LINE_MAX - 14] = '\0';
+	cJSON_AddStringToObject(argument, "a", filler);
+	assert_int_equal(ask_with("echo", argument, 0, line, sizeof(line)), 0);
+	assert_int_equal(strlen(line), CONTROL_LINE_MAX - 6);
+	filler[CONTROL_LINE_MAX - 14] = 'x';
+	filler[CONTROL_LINE_MAX - 13] = '\0';
+	cJSON_ReplaceItemInObject(argument, "a", cJSON_CreateString(filler));
+	asked = 0;
+	assert_int_equal(ask_with("echo", argument, 0, line, sizeof(line)), 1);
+	snprintf(expected, sizeof(expected), "the question is longer than %d bytes", CONTROL_LINE_MAX);
+	assert_string_equal(line, expected);
+	cJSON_Delete(argument);
+	/* a client that does not keep to it is cut off */
+	memset(filler, 'x', sizeof(filler));
+	memcpy(filler, "echo ", 5);
+	filler[sizeof(filler) - 1] = '\n';
+	fd = dial();
+	say(fd, filler, sizeof(filler));
+	assert_int_equal(read_all(fd, line, sizeof(line)), 0);
+	assert_int_equal(asked, 0);
 }
 
 static void an_unknown_command_is_said_to_be(void **state)
@@ -316,6 +370,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_question_is_answered),
+		TEST(an_argument_may_be_json),
+		TEST(a_question_has_a_limit),
 		TEST(an_unknown_command_is_said_to_be),
 		TEST(half_lines_are_put_together),
 		TEST(a_half_line_is_not_waited_for_long),

@@ -96,6 +96,25 @@ static int send_line(int fd, const char *command)
 	return 0;
 }
 
+int control_ask_with(const char *run_dir, const char *command, const cJSON *argument, cJSON **answer,
+		     char *why, size_t why_size)
+{
+	char line[CONTROL_LINE_MAX];
+	char *text = argument ? cJSON_PrintUnformatted(argument) : NULL; /* escapes every line break */
+	int length = snprintf(line, sizeof(line), "%s%s%s", command, text ? " " : "", text ? text : "");
+
+	cJSON_free(text);
+	if (argument && !text) {
+		snprintf(why, why_size, "out of memory");
+		return EXIT_NOBODY;
+	}
+	if (length < 0 || (size_t)length >= sizeof(line)) {
+		snprintf(why, why_size, "the question is longer than %d bytes", CONTROL_LINE_MAX);
+		return EXIT_REFUSED;
+	}
+	return control_ask(run_dir, line, answer, why, why_size);
+}
+
 int control_ask(const char *run_dir, const char *command, cJSON **answer, char *why, size_t why_size)
 {
 	int fd = dial(run_dir), err = fd < 0 ? fd : 0;

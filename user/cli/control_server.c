@@ -15,7 +15,7 @@
 #include "user/base/text.h"
 #include "user/cli/control.h"
 
-enum { CLIENTS = 16, LINE_MAX_BYTES = 512, PATIENCE_MS = 2000 };
+enum { CLIENTS = 16, PATIENCE_MS = 2000 };
 
 struct control {
 	uv_pipe_t listener;
@@ -30,7 +30,7 @@ struct client {
 	uv_timer_t patience;
 	uv_write_t write;
 	struct control *control;
-	char line[LINE_MAX_BYTES];
+	char line[CONTROL_LINE_MAX + 1];
 	size_t length;
 	char *answer;
 	int handles; /* still open */
