@@ -82,6 +82,7 @@ void tests_close(struct agent *agent); /* the loop's handles */
 void tests_used(struct agent *agent, const struct process *process, const char *target);
 void tests_joined(struct agent *agent, const struct ev_scope *scope);
 void tests_gone(struct agent *agent, const struct process *process);
+bool tests_knows(struct agent *agent, const struct ev_scope *scope, const char *target);
 void tests_each(struct agent *agent, const struct ev_scope *scope,
 		void (*fn)(void *context, const struct ev_scope *scope, const char *target), void *context);
 

@@ -209,6 +209,19 @@ static void joined(void *context, const struct peer *peer)
 
 /* --- what it says ----------------------------------------------------------------------------------- */
 
+/* A peer names only targets that the kernel saw its scope use. */
+static void check_pool(struct agent *agent, const struct peer *peer, const struct app_pool *pool)
+{
+	char *line;
+
+	if (tests_knows(agent, &peer->scope, pool->target))
+		return;
+	line = protocol_error("unknown_target", "this app was not seen to use that database");
+	if (line)
+		app_socket_tell_peer(agent->acting->socket, peer->id, 0, line);
+	free(line);
+}
+
 static void message(void *context, const struct peer *peer, const struct app_message *message)
 {
 	struct agent *agent = context;
@@ -227,7 +240,10 @@ static void message(void *context, const struct peer *peer, const struct app_mes
 		log_say(LOG_WARN, "peer", "%s: %u says: %s: %s", peer->scope.app, peer->tgid,
 			message->error.code, message->error.message);
 		break;
-	default: /* pool and state are kept with the peer */
+	case MESSAGE_POOL:
+		check_pool(agent, peer, &message->pool);
+		break;
+	default: /* state is kept with the peer */
 		break;
 	}
 }

@@ -73,6 +73,13 @@ void tests_each(struct agent *agent, const struct ev_scope *scope,
 	table_each(agent->acting->uses, visit_use, &each);
 }
 
+bool tests_knows(struct agent *agent, const struct ev_scope *scope, const char *target)
+{
+	struct use_key key = use_key(scope, target);
+
+	return table_peek(agent->acting->uses, &key) != NULL;
+}
+
 static void count_use(void *context, const struct ev_scope *scope, const char *target)
 {
 	(void)scope;
