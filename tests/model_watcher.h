@@ -10,7 +10,7 @@
 struct watcher {
 	struct model *model;
 	struct history history;
-	unsigned said[NOTICE_GAP + 1];
+	unsigned said[NOTICE_ACTION + 1];
 	struct crash crash;    /* the last */
 	struct db_error error; /* the last */
 	int32_t gone_status;

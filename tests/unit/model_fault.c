@@ -64,11 +64,45 @@ static void test_default_action_dies_at_once(void **state)
 {
 	(void)state;
 	history_fault(h, WORKER, SIGSEGV, FAULT_DEFAULT_ACTION, 2000);
+	assert_int_equal(w.said[NOTICE_CRASH], 1);
+	assert_int_equal(w.crash.confirmed_by, CONFIRMED_DEFAULT);
+	assert_int_equal(w.crash.confirmed_ns, 2000 * HISTORY_MS);
+	assert_int_equal(w.crash.status, -1);
+	history_exit(h, WORKER, SIGSEGV, 0, 2001);
+	assert_int_equal(w.said[NOTICE_CRASH], 1);
+	assert_int_equal(w.said[NOTICE_CRASH_END], 1);
+	assert_int_equal(w.crash.status, SIGSEGV);
+	assert_int_equal(w.said[NOTICE_GONE], 1);
+	ticks(3000, 10);
+	assert_int_equal(w.said[NOTICE_CRASH], 1);
+}
+
+/* Process 1 of a pid namespace survives what is sent to it where the action is SIG_DFL. */
+static void test_sent_with_the_default_action_waits_for_death(void **state)
+{
+	struct ev_fault ev = history_fault_of(h, WORKER, SIGSEGV, 2000);
+	(void)state;
+	ev.code = 0; /* SI_USER */
+	ev.flags |= FAULT_DEFAULT_ACTION;
+	watcher_emit(&w, &ev.head);
+	assert_int_equal(w.said[NOTICE_CRASH], 0);
 	history_exit(h, WORKER, SIGSEGV, 0, 2001);
 	assert_int_equal(w.said[NOTICE_CRASH], 1);
 	assert_int_equal(w.crash.confirmed_by, CONFIRMED_DEATH);
-	assert_int_equal(w.crash.status, SIGSEGV);
-	assert_int_equal(w.said[NOTICE_GONE], 1);
+}
+
+/* The handler's own fault: its cause may still be in the slower lane. */
+static void test_default_action_inside_a_handler_waits(void **state)
+{
+	(void)state;
+	history_fault(h, WORKER, SIGSEGV, FAULT_DEFAULT_ACTION | FAULT_ON_ALTSTACK | FAULT_SMALL, 2050);
+	assert_int_equal(w.said[NOTICE_CRASH], 0);
+	history_fault(h, WORKER, SIGSEGV, 0, 2000);
+	assert_int_equal(w.said[NOTICE_CRASH], 1);
+	assert_int_equal(w.crash.time_ns, 2000 * HISTORY_MS);
+	history_exit(h, WORKER, SIGSEGV, 0, 2051);
+	assert_int_equal(w.said[NOTICE_CRASH], 1);
+	assert_int_equal(w.said[NOTICE_CRASH_END], 1);
 }
 
 static void test_abort_after_fault_is_one_crash(void **state)
@@ -274,10 +308,22 @@ static void test_lost_exit(void **state)
 {
 	(void)state;
 	history_fault(h, WORKER, SIGSEGV, FAULT_DEFAULT_ACTION, 2000);
+	assert_int_equal(w.said[NOTICE_CRASH], 1);
+	ticks(2500, 8);
+	assert_int_equal(w.said[NOTICE_CRASH], 1);
+	assert_int_equal(w.crash.status, -1);
+	assert_true(model_process(w.model, WORKER, history_start(WORKER))->crashing);
+}
+
+static void test_lost_exit_after_an_abort(void **state)
+{
+	(void)state;
+	history_fault(h, WORKER, SIGABRT, 0, 2000);
 	ticks(2500, 4);
 	assert_int_equal(w.said[NOTICE_CRASH], 0);
 	ticks(6500, 2);
 	assert_int_equal(w.said[NOTICE_CRASH], 1);
+	assert_int_equal(w.crash.confirmed_by, CONFIRMED_DEATH);
 	assert_int_equal(w.crash.status, -1);
 }
 
@@ -419,6 +465,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(test_handler_confirms),
 		CASE(test_default_action_dies_at_once),
+		CASE(test_sent_with_the_default_action_waits_for_death),
+		CASE(test_default_action_inside_a_handler_waits),
 		CASE(test_abort_after_fault_is_one_crash),
 		CASE(test_raise_again_is_one_crash),
 		CASE(test_handler_that_could_not_run),
@@ -436,6 +484,7 @@ int main(void)
 		CASE(test_lost_fault_record),
 		CASE(test_lost_fault_of_a_confirmation),
 		CASE(test_lost_exit),
+		CASE(test_lost_exit_after_an_abort),
 		CASE(test_death_before_its_fault),
 		CASE(test_death_waits_for_the_cause_of_an_abort),
 		CASE(test_confirmation_before_its_fault),

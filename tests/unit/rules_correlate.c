@@ -55,8 +55,9 @@ static void test_one_crash(void **state)
 	assert_int_equal(strlen(w.incident.crash_id), 16);
 	assert_string_equal(w.actions, "alert ");
 	assert_string_equal(w.decision.incident, w.incident.id);
-	assert_string_equal(w.decision.reason,
-			    "worker 1234 of shop died of SIGSEGV in crashy.so+0x1139 (confirmed by: death)");
+	assert_string_equal(
+		w.decision.reason,
+		"worker 1234 of shop died of SIGSEGV in crashy.so+0x1139 (confirmed by: default_action)");
 }
 
 static void test_remedies_tell_senders_apart(void **state)

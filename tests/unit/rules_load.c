@@ -65,7 +65,7 @@ static void test_shipped_rules(void **state)
 	char why[256];
 	(void)state;
 	assert_int_equal(rules_load("rules", &rules, why, sizeof(why)), 0);
-	assert_int_equal(rules_count(rules), 3);
+	assert_int_equal(rules_count(rules), 4);
 	rules_free(rules);
 }
 
@@ -130,6 +130,19 @@ static void test_refusals(void **state)
 	       "\"decisions\":[{\"action\":\"alert\",\"reason\":\"x\",\"when\":{\"every\":[{\"field\":\"y\","
 	       "\"is\":1}]}}]",
 	       "/decisions/0/when/every/0/field");
+	refuse("\"decisions\":[]", "\"decisions\":[],\"repeat_s\":0", "/repeat_s");
+	refuse("\"decisions\":[]",
+	       "\"decisions\":[{\"action\":\"alert\",\"reason\":\"x\",\"when\":{\"same\":\"error\"}}]",
+	       "/decisions/0/when/same: \"error\" is no field");
+	refuse("\"decisions\":[]",
+	       "\"decisions\":[{\"action\":\"alert\",\"reason\":\"x\",\"when\":{\"same\":\"sql\",\"at_"
+	       "least\":1}}]",
+	       "/decisions/0/when");
+	refuse("\"decisions\":[]",
+	       "\"decisions\":[{\"action\":\"alert\",\"reason\":\"x\",\"when\":{\"same\":\"sql\"}},"
+	       "{\"action\":\"alert\",\"reason\":\"x\",\"when\":{\"same\":\"statement\"}}]",
+	       "/decisions/1/when/same: another decision");
+	refuse("\"notice\":\"crash\"", "\"notice\":\"probe\"", "/incident/title: unknown field {pid}");
 	refuse("\"decisions\":[]", "\"decisions\":[", ":1:");
 }
 

@@ -1,29 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Notices to incidents. Each rule counts the notices it matches in series, one a key; when count and share
- * hold, the series opens an incident and asks for its decisions once. While the incident is open further
- * notices only update it, and when none has come for quiet_s it closes: a storm is one incident and one
- * decision, not a storm of decisions.
- *
- * The share is of the workers that were there in the window: those alive now and not crashing, plus those
- * that crashed in it. A crashing worker that was replaced counts as two, which errs towards calm.
+ * hold, the series opens an incident and asks for its decisions. While the incident is open further notices
+ * update it, and when none has come for quiet_s it closes: a storm is one incident, not a storm of them.
  */
 #include "user/base/digest.h"
 #include "user/base/text.h"
-#include "user/rules/rule.h"
+#include "user/rules/series.h"
 #include <stdlib.h>
 #include <string.h>
 
-#define SECOND_NS 1000000000ull
-#define LATE_NS   (10 * SECOND_NS) /* a death is judged some ticks after it: its window must still be there */
-#define TOUCH_NS  (10 * SECOND_NS) /* a loss this close to an incident is shown on it */
-
-struct series {
-	const struct rule *rule;
-	uint64_t key; /* its own, for ids */
-	struct window window;
-	struct incident *incident; /* NULL: none open */
-};
+#define LATE_NS  (10 * SECOND_NS) /* a death is judged some ticks after it: its window must still be there */
+#define TOUCH_NS (10 * SECOND_NS) /* a loss this close to an incident is shown on it */
 
 struct loss {
 	uint64_t from_ns, to_ns, lost;
@@ -36,23 +24,14 @@ struct rules_state {
 	uint32_t loss_count;
 };
 
-static void series_gone(void *context, const void *key, void *value)
-{
-	struct series *series = value;
-	(void)context;
-	(void)key;
-	window_done(&series->window);
-	free(series->incident);
-}
-
 struct rules_state *rules_state_new(const struct rules *rules, uint64_t seed)
 {
 	struct rules_state *state = calloc(1, sizeof(*state));
-	(void)seed; /* for waits with jitter, which no action has yet; ids come from content alone */
+	(void)seed; /* nothing here is left to chance yet: ids come from content alone */
 	if (!state)
 		return NULL;
 	state->rules = rules;
-	state->series = table_new(sizeof(uint64_t), sizeof(struct series), SERIES_MAX, series_gone, state);
+	state->series = series_table_new();
 	if (!state->series) {
 		free(state);
 		return NULL;
@@ -79,8 +58,7 @@ static void close_incident(struct series *series, uint64_t now_ns, const struct 
 	series->incident->state = INCIDENT_CLOSED;
 	series->incident->closed_ns = now_ns;
 	tell(sink, series->incident);
-	free(series->incident);
-	series->incident = NULL;
+	series_calm(series);
 }
 
 struct victim {
@@ -117,44 +95,12 @@ static void make_room(struct rules_state *state, uint64_t now_ns, const struct r
 static struct series *series_for(struct rules_state *state, const struct rule *rule,
 				 const struct notice *notice, const struct rules_sink *sink)
 {
-	char value[FIELD_SIZE];
-	uint64_t key = digest_text(DIGEST_START, rule->name);
-	for (size_t i = 0; i < rule->per_count; i++) {
-		field_value(rule->per[i], notice, value);
-		key = digest_text(key, value);
-	}
-	if (rule->per_app && notice->process) { /* nothing joins two scopes, not even the same name */
-		const struct app *app = notice->process->app;
-		key = digest_fnv(key, &app->uid, sizeof(app->uid));
-		key = digest_fnv(key, &app->cgroup_id, sizeof(app->cgroup_id));
-	}
+	uint64_t key = series_key(rule, notice);
 	struct series *series = table_get(state->series, &key);
 	if (series)
 		return series;
 	make_room(state, notice->time_ns, sink);
-	series = table_put(state->series, &key, NULL);
-	if (series) {
-		series->rule = rule;
-		series->key = key;
-	}
-	return series;
-}
-
-static struct tally tally_of(const struct series *series, const struct notice *notice)
-{
-	return (struct tally){
-		.total = series->incident ? series->incident->count : series->window.count,
-		.count = series->window.count,
-		.window_s = series->rule->window_s,
-		.threshold = series->rule->count,
-		.workers = notice->process ? notice->process->app->workers : 0,
-	};
-}
-
-static bool threshold_passed(const struct rule *rule, const struct tally *tally)
-{
-	uint64_t there = (uint64_t)tally->workers + tally->count;
-	return tally->count >= rule->count && tally->count * 100ull >= there * rule->share_percent;
+	return series_new(state->series, key, rule, notice);
 }
 
 static uint64_t losses_since(const struct rules_state *state, uint64_t from_ns)
@@ -210,75 +156,25 @@ static struct incident *open_incident(const struct rules_state *state, struct se
 	return incident;
 }
 
-static bool wanted(const struct series *series, unsigned index)
-{
-	uint32_t marked = window_marked(&series->window, index);
-	switch (series->rule->decisions[index].quantifier) {
-	case EVERY:
-		return marked == series->window.count;
-	case SOME:
-		return marked > 0;
-	default:
-		return true;
-	}
-}
-
-static void decide(const struct series *series, const struct notice *notice, const struct tally *tally,
-		   const struct rules_sink *sink)
-{
-	const struct rule *rule = series->rule;
-	for (unsigned i = 0; i < rule->decision_count; i++) {
-		const struct rule_decision *asked = &rule->decisions[i];
-		struct decision decision = {.time_ns = notice->time_ns,
-					    .count = tally->count,
-					    .window_ms = tally->window_s * 1000,
-					    .live_workers = tally->workers,
-					    .threshold = tally->threshold};
-		if (!wanted(series, i))
-			continue;
-		uint64_t id = digest_text(DIGEST_START, series->incident->id);
-		id = digest_text(digest_text(id, asked->action), asked->scope);
-		digest_hex(digest_mix(id), decision.id);
-		text_copy(decision.incident, sizeof(decision.incident), series->incident->id);
-		text_copy(decision.rule, sizeof(decision.rule), rule->name);
-		text_copy(decision.action, sizeof(decision.action), asked->action);
-		text_copy(decision.scope, sizeof(decision.scope), asked->scope);
-		text_copy(decision.app, sizeof(decision.app), series->incident->app);
-		template_fill(asked->target, notice, tally, decision.target, sizeof(decision.target));
-		template_fill(asked->reason, notice, tally, decision.reason, sizeof(decision.reason));
-		if (notice->process)
-			decision.process = notice->process->id;
-		if (sink && sink->decision)
-			sink->decision(sink->context, &decision);
-	}
-}
-
-static uint32_t marks_of(const struct rule *rule, const struct notice *notice)
-{
-	uint32_t marks = 0;
-	for (unsigned i = 0; i < rule->decision_count; i++)
-		marks |= (uint32_t)conditions_hold(&rule->decisions[i].when, notice) << i;
-	return marks;
-}
-
 static void apply_rule(struct rules_state *state, const struct rule *rule, const struct notice *notice,
 		       const struct rules_sink *sink)
 {
+	struct window_entry entry;
 	struct series *series = series_for(state, rule, notice, sink);
 	if (!series)
 		return;
-	window_add(&series->window, notice->time_ns, marks_of(rule, notice), rule->window_s * SECOND_NS);
+	decide_entry(rule, notice, &entry);
+	window_add(&series->window, &entry, rule->window_s * SECOND_NS);
 	if (series->incident)
 		series->incident->count++;
 	struct tally tally = tally_of(series, notice);
-	if (series->incident) {
-		describe(series, notice, &tally);
-		tell(sink, series->incident);
-	} else if (threshold_passed(rule, &tally) && open_incident(state, series, notice, &tally)) {
-		describe(series, notice, &tally);
-		tell(sink, series->incident);
+	bool due = decide_due(series, notice, &tally);
+	if (!series->incident && (!due || !open_incident(state, series, notice, &tally)))
+		return;
+	describe(series, notice, &tally);
+	tell(sink, series->incident);
+	if (due)
 		decide(series, notice, &tally, sink);
-	}
 }
 
 struct walk {
@@ -313,6 +209,8 @@ void rules_notice(struct rules_state *state, const struct model *model, const st
 	(void)model;
 	if (notice->type == NOTICE_GAP)
 		apply_gap(state, notice->gap, sink);
+	if (notice->type == NOTICE_BREAKER && notice->breaker->state == BREAKER_CLOSED)
+		series_begin_anew(state->series, notice->breaker);
 	for (size_t i = 0; i < state->rules->count; i++) {
 		const struct rule *rule = &state->rules->list[i];
 		if (rule->notice == notice->type && conditions_hold(&rule->where, notice))

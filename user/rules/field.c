@@ -12,8 +12,9 @@
 #include <sys/wait.h>
 
 #define OF(type)    (1u << (type))
-#define OF_PROCESS  (~OF(NOTICE_GAP))
-#define OF_DATABASE (OF(NOTICE_DB_ERROR) | OF(NOTICE_DB_OK))
+#define OF_PROCESS  (~(OF(NOTICE_GAP) | OF(NOTICE_PROBE) | OF(NOTICE_BREAKER) | OF(NOTICE_ACTION)))
+#define OF_CRASH    (OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END))
+#define OF_DATABASE (OF(NOTICE_DB_ERROR) | OF(NOTICE_DB_OK) | OF(NOTICE_PROBE))
 
 struct field {
 	const char *name;
@@ -42,6 +43,8 @@ static void get_app(const struct notice *notice, char *out)
 		put(out, notice->crash->app);
 	else if (notice->db_error)
 		put(out, notice->db_error->app);
+	else if (notice->probe)
+		put(out, notice->probe->scope.app);
 	else if (notice->process)
 		put(out, notice->process->app->name);
 }
@@ -56,7 +59,9 @@ static void get_pid(const struct notice *notice, char *out)
 
 static void get_uid(const struct notice *notice, char *out)
 {
-	if (notice->process)
+	if (notice->probe)
+		put_number(out, notice->probe->scope.uid);
+	else if (notice->process)
 		put_number(out, notice->process->app->uid);
 }
 
@@ -168,6 +173,18 @@ static void get_gem_version(const struct notice *notice, char *out)
 		put(out, gem.version);
 }
 
+/* Who is to answer for it: the gem, else the library without its version: "libpq" of libpq.so.5.15. */
+static void get_blame(const struct notice *notice, char *out)
+{
+	char *suffix;
+	get_gem(notice, out);
+	if (*out)
+		return;
+	get_module(notice, out);
+	if ((suffix = strstr(out, ".so")))
+		*suffix = '\0';
+}
+
 static void get_confirmed_by(const struct notice *notice, char *out)
 {
 	static const char *const names[] = {"nothing", "handler", "death", "oom", "default_action"};
@@ -195,6 +212,12 @@ static void get_sql(const struct notice *notice, char *out)
 	put(out, notice->crash->sql);
 }
 
+/* The one that the crash interrupted; "" when none was running. */
+static void get_statement(const struct notice *notice, char *out)
+{
+	put(out, notice->crash->sql_in_flight ? notice->crash->sql : "");
+}
+
 static void get_in_flight(const struct notice *notice, char *out)
 {
 	put_bool(out, notice->crash->sql_in_flight);
@@ -202,7 +225,12 @@ static void get_in_flight(const struct notice *notice, char *out)
 
 static void get_target(const struct notice *notice, char *out)
 {
-	put(out, notice->crash ? notice->crash->target : notice->db_error ? notice->db_error->target : "");
+	if (notice->crash)
+		put(out, notice->crash->target);
+	else if (notice->db_error)
+		put(out, notice->db_error->target);
+	else if (notice->probe)
+		put(out, notice->probe->target);
 }
 
 /* For titles: the target in words. */
@@ -215,7 +243,7 @@ static void get_database(const struct notice *notice, char *out)
 
 static void get_sqlstate(const struct notice *notice, char *out)
 {
-	put(out, notice->db_error->sqlstate);
+	put(out, notice->probe ? notice->probe->sqlstate : notice->db_error->sqlstate);
 }
 
 static void get_reason(const struct notice *notice, char *out)
@@ -241,35 +269,59 @@ static void get_availability(const struct notice *notice, char *out)
 	put_bool(out, notice->db_error->availability);
 }
 
+static void get_result(const struct notice *notice, char *out)
+{
+	static const char *const names[PROBE_RESULT_END] = {
+		"not_run", "ok", "refused", "timeout", "no_host", "rejected", "broken", "not_run",
+	};
+	uint32_t result = notice->probe->result;
+	put(out, names[result < PROBE_RESULT_END ? result : PROBE_NOT_RUN]);
+}
+
+static void get_reached(const struct notice *notice, char *out)
+{
+	put_bool(out, notice->probe->reached);
+}
+
+static void get_ms(const struct notice *notice, char *out)
+{
+	put_number(out, notice->probe->ms);
+}
+
 static const struct field fields[] = {
-	{"app", OF_PROCESS, get_app},
+	{"app", OF_PROCESS | OF(NOTICE_PROBE), get_app},
 	{"pid", OF_PROCESS, get_pid},
-	{"uid", OF_PROCESS, get_uid},
+	{"uid", OF_PROCESS | OF(NOTICE_PROBE), get_uid},
 	{"comm", OF_PROCESS, get_comm},
 	{"role", OF_PROCESS, get_role},
 	{"server", OF_PROCESS, get_server},
 	{"status", OF(NOTICE_GONE) | OF(NOTICE_CRASH_END), get_status},
-	{"signal", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_signal},
-	{"cause", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_cause},
-	{"module", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_module},
-	{"module_path", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_module_path},
-	{"offset", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_offset},
-	{"place", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_place},
-	{"death", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_death},
-	{"gem", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_gem},
-	{"gem_version", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_gem_version},
-	{"confirmed_by", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_confirmed_by},
-	{"sender", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_sender},
-	{"self_sent", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_self_sent},
-	{"message", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_message},
-	{"sql", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_sql},
-	{"in_flight", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END), get_in_flight},
-	{"target", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END) | OF_DATABASE, get_target},
-	{"database", OF(NOTICE_CRASH) | OF(NOTICE_CRASH_END) | OF_DATABASE, get_database},
-	{"sqlstate", OF(NOTICE_DB_ERROR), get_sqlstate},
+	{"signal", OF_CRASH, get_signal},
+	{"cause", OF_CRASH, get_cause},
+	{"module", OF_CRASH, get_module},
+	{"module_path", OF_CRASH, get_module_path},
+	{"offset", OF_CRASH, get_offset},
+	{"place", OF_CRASH, get_place},
+	{"death", OF_CRASH, get_death},
+	{"gem", OF_CRASH, get_gem},
+	{"gem_version", OF_CRASH, get_gem_version},
+	{"blame", OF_CRASH, get_blame},
+	{"confirmed_by", OF_CRASH, get_confirmed_by},
+	{"sender", OF_CRASH, get_sender},
+	{"self_sent", OF_CRASH, get_self_sent},
+	{"message", OF_CRASH, get_message},
+	{"sql", OF_CRASH, get_sql},
+	{"statement", OF_CRASH, get_statement},
+	{"in_flight", OF_CRASH, get_in_flight},
+	{"target", OF_CRASH | OF_DATABASE, get_target},
+	{"database", OF_CRASH | OF_DATABASE, get_database},
+	{"sqlstate", OF(NOTICE_DB_ERROR) | OF(NOTICE_PROBE), get_sqlstate},
 	{"reason", OF(NOTICE_DB_ERROR), get_reason},
 	{"error", OF(NOTICE_DB_ERROR), get_error},
 	{"availability", OF(NOTICE_DB_ERROR), get_availability},
+	{"result", OF(NOTICE_PROBE), get_result},
+	{"reached", OF(NOTICE_PROBE), get_reached},
+	{"ms", OF(NOTICE_PROBE), get_ms},
 };
 
 const struct field *field_named(const char *name, size_t length, enum notice_type type)

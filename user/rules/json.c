@@ -41,6 +41,9 @@ cJSON *decision_json(const struct decision *decision, const struct model *model)
 	cJSON_AddStringToObject(out, "action", decision->action);
 	json_add_text(out, "scope", decision->scope);
 	cJSON_AddStringToObject(out, "app", decision->app);
+	json_add_count(out, "uid", decision->scope_of.uid);
+	json_add_count(out, "netns", decision->scope_of.netns);
+	json_add_hex(out, "cgroup", decision->scope_of.cgroup_id);
 	json_add_text(out, "target", decision->target);
 	json_add_count(out, "pid", decision->process.tgid);
 	add_time(out, "start_time", model, decision->process.start_ns);

@@ -14,10 +14,8 @@ static const struct {
 	const char *name;
 	enum notice_type type;
 } notice_names[] = {
-	{"crash", NOTICE_CRASH},
-	{"db_error", NOTICE_DB_ERROR},
-	{"fatal", NOTICE_FATAL},
-	{"gone", NOTICE_GONE},
+	{"crash", NOTICE_CRASH}, {"db_error", NOTICE_DB_ERROR}, {"fatal", NOTICE_FATAL},
+	{"gone", NOTICE_GONE},   {"probe", NOTICE_PROBE},
 };
 
 static const cJSON *child(const cJSON *object, const char *key)
@@ -60,6 +58,7 @@ static int read_per(struct rule *rule, const cJSON *per, char *why, size_t why_s
 			return -EBADMSG;
 		}
 		rule->per_app |= strcmp(item->valuestring, "app") == 0;
+		rule->per_target |= strcmp(item->valuestring, "target") == 0;
 		rule->per[rule->per_count++] = field;
 		if (rule->per_count == PER_MAX)
 			break;
@@ -101,6 +100,35 @@ static int read_incident(struct rule *rule, const cJSON *incident, char *why, si
 	return read_remedies(rule, child(incident, "remedies"), why, why_size);
 }
 
+static int read_same(struct rule *rule, const cJSON *name, const char *pointer, char *why, size_t why_size)
+{
+	const struct field *field = field_named(name->valuestring, strlen(name->valuestring), rule->notice);
+	if (!field)
+		snprintf(why, why_size, "%s/same: \"%s\" is no field of this kind of notice", pointer,
+			 name->valuestring);
+	else if (rule->same && rule->same != field)
+		snprintf(why, why_size, "%s/same: another decision of this rule asks it of another field",
+			 pointer);
+	else
+		rule->same = field;
+	return field && rule->same == field ? 0 : -EBADMSG;
+}
+
+static int read_when(struct rule *rule, const cJSON *when, char *pointer, struct rule_decision *out,
+		     char *why, size_t why_size)
+{
+	const cJSON *same = child(when, "same"), *every = child(when, "every"), *some = child(when, "some");
+	strcat(pointer, "/when");
+	out->at_least = (uint32_t)json_number(when, "at_least", same ? 2 : 1);
+	if (same) {
+		out->quantifier = SAME;
+		return read_same(rule, same, pointer, why, why_size);
+	}
+	out->quantifier = every ? EVERY : SOME;
+	strcat(pointer, every ? "/every" : "/some");
+	return conditions_read(every ? every : some, pointer, rule->notice, &out->when, why, why_size);
+}
+
 static int read_decision(struct rule *rule, const cJSON *item, struct rule_decision *out, char *why,
 			 size_t why_size)
 {
@@ -110,12 +138,12 @@ static int read_decision(struct rule *rule, const cJSON *item, struct rule_decis
 	snprintf(pointer, sizeof(pointer), "/decisions/%zu", rule->decision_count);
 	out->action = json_text(item, "action");
 	out->scope = json_text(item, "scope");
+	out->needs_a_target = strncmp(out->action, "breaker.", 8) == 0;
 	if ((err = read_template(rule, item, pointer, "target", &out->target, why, why_size)) ||
 	    (err = read_template(rule, item, pointer, "reason", &out->reason, why, why_size)) || !when)
 		return err;
-	out->quantifier = child(when, "every") ? EVERY : SOME;
-	strcat(pointer, out->quantifier == EVERY ? "/when/every" : "/when/some");
-	return conditions_read(when->child, pointer, rule->notice, &out->when, why, why_size);
+	out->of_latest = !rule->per_target && strstr(out->target, "{target}");
+	return read_when(rule, when, pointer, out, why, why_size);
 }
 
 int rule_read(cJSON *document, struct rule *rule, char *why, size_t why_size)
@@ -127,6 +155,7 @@ int rule_read(cJSON *document, struct rule *rule, char *why, size_t why_size)
 	rule->count = (uint32_t)json_number(document, "count", 1);
 	rule->window_s = (uint32_t)json_number(document, "window_s", 1);
 	rule->quiet_s = (uint32_t)json_number(document, "quiet_s", 300);
+	rule->repeat_s = (uint32_t)json_number(document, "repeat_s", 0);
 	rule->share_percent = (uint32_t)json_number(child(document, "share"), "percent", 0);
 	if ((err = read_match(rule, child(document, "match"), why, why_size)) ||
 	    (err = read_per(rule, child(document, "per"), why, why_size)) ||

@@ -54,12 +54,15 @@ int conditions_read(const cJSON *array, const char *pointer, enum notice_type ty
 		    char *why, size_t why_size);
 bool conditions_hold(const struct conditions *conditions, const struct notice *notice);
 
-enum quantifier { ALWAYS, EVERY, SOME }; /* over the notices of the window */
+enum quantifier { ALWAYS, EVERY, SOME, SAME }; /* over the notices of the window */
 
 struct rule_decision {
 	const char *action, *scope, *target, *reason;
 	enum quantifier quantifier;
 	struct conditions when;
+	uint32_t at_least;   /* SOME, SAME: so many notices */
+	bool of_latest;      /* its target is the latest notice's own, not the key's */
+	bool needs_a_target; /* a breaker without one breaks nothing */
 };
 
 struct rule_remedy {
@@ -75,7 +78,10 @@ struct rule {
 	const struct field *per[PER_MAX];
 	size_t per_count;
 	bool per_app; /* then the key holds the app's whole scope */
+	bool per_target;
+	const struct field *same; /* what its decisions ask to be the same; NULL: none does */
 	uint32_t count, window_s, quiet_s;
+	uint32_t repeat_s;      /* 0: decisions are asked for once an incident */
 	uint32_t share_percent; /* 0: no matter */
 	const char *kind, *severity, *subject, *title, *title_many;
 	struct rule_decision decisions[DECISIONS_MAX];
@@ -98,15 +104,20 @@ void rule_done(struct rule *rule);
 struct window {
 	struct window_entry {
 		uint64_t time_ns;
+		uint64_t same;  /* digest of rule.same's value; 0: it had none */
 		uint32_t marks; /* bit i: decision i's condition held */
-		uint32_t reserved;
+		bool spent;     /* decisions were asked for since */
 	} * entries;
 	uint32_t count, size;
 };
 /* Adds a notice and forgets what is older than `length_ns` before the latest one. */
-void window_add(struct window *window, uint64_t time_ns, uint32_t marks, uint64_t length_ns);
-/* Entries that carry the mark. */
+void window_add(struct window *window, const struct window_entry *entry, uint64_t length_ns);
+/* Entries that carry the mark; that have this value; that are not spent. */
 uint32_t window_marked(const struct window *window, unsigned bit);
+uint32_t window_same(const struct window *window, uint64_t same);
+uint32_t window_fresh(const struct window *window);
+void window_spend(struct window *window); /* all that is in it now */
+void window_empty(struct window *window);
 uint64_t window_latest(const struct window *window); /* 0: empty */
 void window_done(struct window *window);
 

@@ -30,14 +30,14 @@ uint64_t window_latest(const struct window *window)
 	return window->count ? window->entries[window->count - 1].time_ns : 0;
 }
 
-void window_add(struct window *window, uint64_t time_ns, uint32_t marks, uint64_t length_ns)
+void window_add(struct window *window, const struct window_entry *entry, uint64_t length_ns)
 {
 	uint32_t at, old = 0;
 	if (!window_room(window))
 		return;
-	for (at = window->count; at > 0 && window->entries[at - 1].time_ns > time_ns; at--)
+	for (at = window->count; at > 0 && window->entries[at - 1].time_ns > entry->time_ns; at--)
 		window->entries[at] = window->entries[at - 1];
-	window->entries[at] = (struct window_entry){.time_ns = time_ns, .marks = marks};
+	window->entries[at] = *entry;
 	window->count++;
 	while (window->entries[old].time_ns + length_ns < window_latest(window))
 		old++;
@@ -51,6 +51,33 @@ uint32_t window_marked(const struct window *window, unsigned bit)
 	for (uint32_t i = 0; i < window->count; i++)
 		marked += window->entries[i].marks >> bit & 1;
 	return marked;
+}
+
+uint32_t window_same(const struct window *window, uint64_t same)
+{
+	uint32_t found = 0;
+	for (uint32_t i = 0; i < window->count; i++)
+		found += window->entries[i].same == same;
+	return found;
+}
+
+uint32_t window_fresh(const struct window *window)
+{
+	uint32_t fresh = 0;
+	for (uint32_t i = 0; i < window->count; i++)
+		fresh += !window->entries[i].spent;
+	return fresh;
+}
+
+void window_spend(struct window *window)
+{
+	for (uint32_t i = 0; i < window->count; i++)
+		window->entries[i].spent = true;
+}
+
+void window_empty(struct window *window)
+{
+	window->count = 0;
 }
 
 void window_done(struct window *window)
