@@ -70,6 +70,7 @@ sys.exit(bool(errors))' "$ROOT/rules/schema/$1.schema.json"
 	lap workers --json | valid workers
 	lap health --json >"$WORK/health.json" || [ "$?" = 1 ]
 	valid health <"$WORK/health.json"
+	lap breakers --json | valid breakers
 }
 
 @test "configuration" {

@@ -5,6 +5,8 @@
 
 int cmd_agent(int argc, char **argv);
 int cmd_actions(int argc, char **argv);
+int cmd_breaker(int argc, char **argv);
+int cmd_breakers(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_crash(int argc, char **argv);
 int cmd_crashes(int argc, char **argv);
@@ -15,6 +17,7 @@ int cmd_gaps(int argc, char **argv);
 int cmd_health(int argc, char **argv);
 int cmd_incidents(int argc, char **argv);
 int cmd_replay(int argc, char **argv);
+int cmd_worker(int argc, char **argv);
 int cmd_workers(int argc, char **argv);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The listings of the store differ in their query and in their columns, so each is a row of one table. Here
- * are those of the documents that are kept as they came: incidents, decisions, actions, gaps.
+ * are those of the documents that are kept as they came: incidents, decisions, gaps.
  */
 #include <stdio.h>
 #include <string.h>
@@ -42,18 +42,6 @@ static void decision_row(struct grid *grid, const cJSON *one)
 		  json_number(one, "window_ms", 0) / 1000);
 	grid_cell(grid, TINT_NONE, "%.0f", json_number(one, "live_workers", 0));
 	grid_cell(grid, TINT_NONE, "%s", json_text(one, "reason"));
-}
-
-static void action_row(struct grid *grid, const cJSON *one)
-{
-	const char *outcome = json_text(one, "outcome");
-
-	add_time(grid, one, "time");
-	grid_cell(grid, TINT_CYAN, "%s", json_text(one, "action"));
-	grid_cell(grid, TINT_BOLD, "%s", json_text(one, "app"));
-	grid_cell(grid, TINT_NONE, "%s", json_text(one, "target"));
-	grid_cell(grid, strcmp(outcome, "done") ? TINT_YELLOW : TINT_GREEN, "%s", outcome);
-	grid_cell(grid, TINT_NONE, "%s", json_text(one, "outcome_reason"));
 }
 
 static void gap_row(struct grid *grid, const cJSON *one)
@@ -107,15 +95,6 @@ static const struct documents listings[] = {
 	 .heads = "time (UTC)|action|app|rule|counted|workers>|why",
 	 .row = decision_row,
 	 .read = store_decisions,
-	 .flags = FILTER_FLAGS},
-	{.name = "actions",
-	 .help = {"actions [--app APP] [--since T] [--until T] [--limit N] [--json]",
-		  "Lists what was done about the decisions, newest first, or would have been and why it\n"
-		  "was not. This version observes: alerts are recorded, nothing else is carried out.\n",
-		  FILTER_OPTIONS, "  lapidary actions --since 1h --json\n"},
-	 .heads = "time (UTC)|action|app|target|outcome|why",
-	 .row = action_row,
-	 .read = store_actions,
 	 .flags = FILTER_FLAGS},
 	{.name = "gaps",
 	 .help = {"gaps [--json]",
@@ -184,12 +163,7 @@ int cmd_decisions(int argc, char **argv)
 	return documents_run(&listings[1], argc, argv);
 }
 
-int cmd_actions(int argc, char **argv)
-{
-	return documents_run(&listings[2], argc, argv);
-}
-
 int cmd_gaps(int argc, char **argv)
 {
-	return documents_run(&listings[3], argc, argv);
+	return documents_run(&listings[2], argc, argv);
 }

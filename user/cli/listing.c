@@ -35,6 +35,28 @@ bool option_take(int *argc, char **argv, const char *flag)
 	return found;
 }
 
+int option_value(int *argc, char **argv, const char *flag, const char *wanted, const char **value)
+{
+	size_t size = strlen(flag);
+	int kept = 0, i = 0;
+
+	while (i < *argc && strcmp(argv[i], "--") != 0) {
+		if (strncmp(argv[i], flag, size) != 0 || (argv[i][size] && argv[i][size] != '=')) {
+			argv[kept++] = argv[i++];
+			continue;
+		}
+		*value = argv[i][size] ? argv[i] + size + 1 : i + 1 < *argc ? argv[++i] : "";
+		if (!**value)
+			return usage_error("%s: needs %s", flag, wanted);
+		i++;
+	}
+	while (i < *argc)
+		argv[kept++] = argv[i++];
+	*argc = kept;
+	argv[kept] = NULL;
+	return -1;
+}
+
 int print_json(const cJSON *json)
 {
 	char *text = json ? cJSON_Print(json) : NULL;

@@ -38,6 +38,9 @@ int listing_store(const struct listing *listing, const char *command, struct sto
 
 /* Takes `flag` out of argv and says whether it was there. */
 bool option_take(int *argc, char **argv, const char *flag);
+/* Takes `flag` and its value ("--for 30s", "--for=30s") out of argv; *value stays as it is when it is not
+ * there. Returns -1 to go on, or EXIT_USAGE when the value is missing ("needs WANTED"). */
+int option_value(int *argc, char **argv, const char *flag, const char *wanted, const char **value);
 /* A document and a newline, indented, on stdout. EXIT_FINE, or EXIT_INTERNAL when there is none or it could
  * not be written. */
 int print_json(const cJSON *json);

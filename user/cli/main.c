@@ -14,8 +14,11 @@ static const struct {
 	{"crash", cmd_crash, "one crash in full: crash show ID"},
 	{"incidents", cmd_incidents, "what a person should know of, open and past"},
 	{"decisions", cmd_decisions, "what the rules asked for, with the counts it rests on"},
-	{"actions", cmd_actions, "what was done about it, or would have been"},
+	{"actions", cmd_actions, "what was done about it, or would have been; actions pause|resume"},
+	{"breakers", cmd_breakers, "the databases in use, and whether the way to them is open, now"},
+	{"breaker", cmd_breaker, "open or close one by hand: breaker open|close TARGET"},
 	{"workers", cmd_workers, "the watched processes, now"},
+	{"worker", cmd_worker, "have one replaced: worker restart PID"},
 	{"health", cmd_health, "the state of this host's Ruby services, now"},
 	{"gaps", cmd_gaps, "when nobody watched"},
 	{"features", cmd_features, "what this kernel offers, and what Lapidary does with it"},
@@ -26,7 +29,8 @@ static const struct {
 
 static void print_commands(FILE *out)
 {
-	fprintf(out, "lapidary " LAPIDARY_VERSION ": sees Ruby processes die, and says why\n\n"
+	fprintf(out, "lapidary " LAPIDARY_VERSION
+		     ": sees Ruby processes die, says why, and keeps the others at work\n\n"
 		     "usage: lapidary COMMAND [OPTION…]     (each has --help)\n\n");
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].what);

@@ -18,6 +18,34 @@ static const struct help workers_help = {
 	"  lapidary workers --json | jq '.workers[] | select(.memory_usage_mb > 500)'\n",
 };
 
+/* A worker that is being replaced is told so, with why; it is neither well nor lost. */
+static void add_restarts(const char *run_dir, cJSON *answer)
+{
+	const cJSON *restart;
+	cJSON *acting = NULL, *worker, *copy;
+	char why[512];
+
+	if (control_ask(run_dir, "acting", &acting, why, sizeof(why)) != 0)
+		return; /* what the workers are is worth showing without it */
+	cJSON_ArrayForEach(restart, cJSON_GetObjectItem(acting, "restarts"))
+	{
+		double pid = json_number(restart, "pid", 0);
+
+		cJSON_ArrayForEach(worker, cJSON_GetObjectItem(answer, "workers"))
+		{
+			if (json_number(worker, "process_id", 0) != pid ||
+			    cJSON_HasObjectItem(worker, "restart"))
+				continue;
+			copy = cJSON_AddObjectToObject(worker, "restart");
+			json_add_text(copy, "id", json_text(restart, "id"));
+			json_add_text(copy, "stage", json_text(restart, "stage"));
+			json_add_text(copy, "reason", json_text(restart, "reason"));
+			json_add_count(copy, "deadline_ms", (uint64_t)json_number(restart, "deadline_ms", 0));
+		}
+	}
+	cJSON_Delete(acting);
+}
+
 static void add_row(struct grid *grid, const cJSON *worker)
 {
 	const char *health = json_text(worker, "health_status");
@@ -28,7 +56,10 @@ static void add_row(struct grid *grid, const cJSON *worker)
 	grid_cell(grid, TINT_BOLD, "%s", json_text(worker, "app"));
 	grid_cell(grid, TINT_NONE, "%.0f", json_number(worker, "process_id", 0));
 	grid_cell(grid, TINT_NONE, "%s", json_text(worker, "role"));
-	grid_cell(grid, strcmp(health, "running") ? TINT_RED : TINT_GREEN, "%s", health);
+	if (cJSON_HasObjectItem(worker, "restart"))
+		grid_cell(grid, TINT_YELLOW, "restarting");
+	else
+		grid_cell(grid, strcmp(health, "running") ? TINT_RED : TINT_GREEN, "%s", health);
 	if (cJSON_IsNumber(memory))
 		grid_cell(grid, TINT_NONE, "%.1f", memory->valuedouble);
 	else
@@ -73,6 +104,8 @@ int cmd_workers(int argc, char **argv)
 	if (listing.filter.app)
 		snprintf(question, sizeof(question), "workers %.100s", listing.filter.app);
 	code = control_ask(listing.config->run_dir, question, &answer, why, sizeof(why));
+	if (!code)
+		add_restarts(listing.config->run_dir, answer);
 	if (code)
 		command_error(code, "workers: %s", why);
 	else if (listing.json)
