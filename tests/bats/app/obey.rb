@@ -4,6 +4,7 @@
 # "failed N: why". A process that a test leads step by step.
 $stdout.sync = true
 orders = File.open(ARGV[0], "r+")
+require_relative "peer" if ENV["PEER"]
 count = 0
 puts "ready"
 while (line = orders.gets)
