@@ -11,6 +11,9 @@
  * id │                    trial ok ──▶ closed     trial failed or unanswered ──▶ open, longer wait
  *                     └──max_open_ms after it opened, or nobody renewed its lease──▶ closed (fail open)
  *
+ * The first opening closes as soon as the prober succeeded; one that opened again soon after, or whose trial
+ * failed, not before its wait is over either (hysteresis).
+ *
  * The lease is renewed only by evidence younger than one lease: a probe that failed although this prober has
  * reached this target before (`reached`), a fresh availability error of the scope, or the trial that is
  * out. A prober that never reached the target says nothing. Before a wait for a trial is over the wait itself
@@ -47,12 +50,13 @@ struct breaker {
 	uint64_t next_trial_ns; /* open: when the wait is over */
 	uint32_t openings;      /* that doubled the wait */
 	uint64_t trial_peer;    /* half-open: who has the trial, 0: nobody yet */
-	char trial_id[40];      /* 16 hex digits, not guessable from earlier ones */
+	char trial_id[40];      /* 16 hex digits, not guessable from earlier ones; "": no trial is out */
 	char id[20];            /* of the order: new at each opening */
 	char incident[20];
 	char reason[256]; /* of the latest change, for a person */
 };
 
+/* None of these may change breakers. */
 struct breakers_events {
 	void *context;
 	/* State changed: page, peers, EV_BREAKER, audit. `was` is the state before. */
@@ -65,12 +69,14 @@ struct breakers_events {
 };
 
 struct breakers;
+/* seed 0: ids by the kernel's chance (dice.h), as it must be outside of tests. */
 struct breakers *breakers_new(const struct breaker_settings *settings, uint64_t seed,
 			      const struct breakers_events *events);
 void breakers_free(struct breakers *breakers);
 
 /* An order to open; one that is open already takes it as evidence. hold_ms 0: the settings' ways to close;
- * else (an operator's --for) it closes after that, at most max_open_ms. 0, or -ENOSPC. */
+ * else (an operator's --for) it closes after that, at most max_open_ms. An operator's order opens anew what
+ * is open. 0; -EINVAL: no target, or too long a one; -ENOSPC. */
 int breakers_open(struct breakers *breakers, const struct ev_scope *scope, const char *target,
 		  enum breaker_kind kind, const char *reason, const char *incident, bool by_operator,
 		  uint32_t hold_ms, uint64_t now_ns);

@@ -24,11 +24,13 @@ struct gate_request {
 	const char *decision, *incident; /* "" for an operator's command */
 	const char *action;              /* "worker.restart", "breaker.open", ... */
 	const char *target, *reason;
+	const char *breaker; /* "connect" or "query" where the action is a breaker's, else "" */
+	uint32_t count, window_ms, threshold; /* what a rule's decision rests on; zero for an operator's */
 	struct ev_scope scope;
 	uint32_t pid; /* 0: none */
 	uint64_t start_ns;
 	uint32_t live_workers; /* healthy ones of the scope, the one in question included */
-	bool is_worker;        /* the process is one of them; a master is not */
+	bool is_worker;        /* the process is one of them; a master or a sick worker is not */
 	bool accepted;         /* a connected library accepts this order */
 	bool configured;       /* the configuration or --act allows acting on this app */
 	bool by_operator;
@@ -43,9 +45,10 @@ struct gate_pass {
 };
 
 struct gate;
+/* seed 0: ids by the kernel's chance (dice.h). */
 struct gate *gate_new(const struct gate_settings *settings, uint64_t seed);
 void gate_free(struct gate *gate);
-/* Decides. An alert is done by being recorded; breaker.close and releases need no budget. */
+/* Decides. An alert is done by being recorded; breaker.close only gives back and always passes. */
 void gate_decide(struct gate *gate, const struct gate_request *request, uint64_t now_ns,
 		 struct gate_pass *out);
 /*
