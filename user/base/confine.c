@@ -20,6 +20,7 @@
 #include <cap-ng.h>
 #include <seccomp.h>
 #include "user/base/confine.h"
+#include "user/base/confine_private.h"
 
 #define ROWS(table) (sizeof(table) / sizeof(*(table)))
 
@@ -37,13 +38,17 @@ static const struct confine_capability agent[] = {
 };
 
 static const struct confine_capability spawner[] = {
-	{CAP_SYS_ADMIN, "sys_admin", "perf uprobes, /proc/PID/map_files, an examiner's network namespace"},
-	{CAP_SYS_PTRACE, "sys_ptrace", "reach /proc/PID/map_files and root of other users' processes"},
-	{CAP_DAC_READ_SEARCH, "dac_read_search", "open a watched file whatever its mode"},
-	{CAP_SETUID, "setuid", "give the examiner a uid of its own"},
+	{CAP_SYS_ADMIN, "sys_admin",
+	 "perf uprobes, /proc/PID/map_files, an examiner's network namespace, a prober's way into others"},
+	{CAP_SYS_CHROOT, "sys_chroot", "take a prober into the mount namespace and the root of a process"},
+	{CAP_SYS_PTRACE, "sys_ptrace",
+	 "reach /proc/PID/map_files, root and namespaces of other users' processes"},
+	{CAP_DAC_READ_SEARCH, "dac_read_search",
+	 "open a watched file, or a password file, whatever its mode"},
+	{CAP_SETUID, "setuid", "give examiner and prober uids of their own"},
 	{CAP_SETGID, "setgid", "and no groups"},
-	{CAP_SETPCAP, "setpcap", "empty the examiner's bounding set"},
-	{CAP_KILL, "kill", "end an examiner, which has another uid"},
+	{CAP_SETPCAP, "setpcap", "empty their bounding sets"},
+	{CAP_KILL, "kill", "end examiner and prober, which have other uids"},
 };
 
 const struct confine_capability *confine_agent_capabilities(size_t *count)
@@ -108,22 +113,22 @@ int confine_spawner(void)
 	return capng_get_caps_process() != 0 ? -EPERM : keep(spawner, ROWS(spawner));
 }
 
-static int limit(int resource, rlim_t value)
+int confine_limits(const struct confine_limit *limits, size_t count)
 {
-	struct rlimit pair = {value, value};
-	struct rlimit now;
+	for (size_t i = 0; i < count; i++) {
+		struct rlimit pair = {limits[i].value, limits[i].value}, now;
 
-	if (getrlimit(resource, &now) == 0 && now.rlim_max < value)
-		pair.rlim_cur = pair.rlim_max = now.rlim_max; /* already tighter */
-	return setrlimit(resource, &pair) ? -errno : 0;
+		if (getrlimit(limits[i].resource, &now) == 0 && now.rlim_max < pair.rlim_max)
+			pair.rlim_cur = pair.rlim_max = now.rlim_max; /* already tighter */
+		if (setrlimit(limits[i].resource, &pair) != 0)
+			return -errno;
+	}
+	return 0;
 }
 
 static int limit_examiner(void)
 {
-	const struct {
-		int resource;
-		rlim_t value;
-	} limits[] = {
+	static const struct confine_limit limits[] = {
 		{RLIMIT_CORE, 0},        {RLIMIT_FSIZE, 0},   {RLIMIT_NOFILE, EXAMINER_FILES},
 		{RLIMIT_NPROC, 0},       {RLIMIT_MEMLOCK, 0}, {RLIMIT_CPU, EXAMINER_CPU_SECONDS},
 #ifndef __SANITIZE_ADDRESS__ /* whose shadow takes terabytes of address space */
@@ -131,13 +136,7 @@ static int limit_examiner(void)
 #endif
 	};
 
-	for (size_t i = 0; i < ROWS(limits); i++) {
-		int err = limit(limits[i].resource, limits[i].value);
-
-		if (err)
-			return err;
-	}
-	return 0;
+	return confine_limits(limits, ROWS(limits));
 }
 
 int confine_renew_cpu(unsigned int seconds)

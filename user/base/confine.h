@@ -36,6 +36,13 @@ int confine_spawner(void);
  */
 int confine_examiner(uint32_t uid);
 
+/*
+ * The prober, once it stands in the namespaces and the root it is to look from: `uid` and nothing else, no
+ * capability, no file to write, no program, no other process, no new code. Calls outside of its list fail
+ * with EPERM rather than kill: libpq, OpenSSL and the resolver try many things that they can do without.
+ */
+int confine_prober(uint32_t uid);
+
 /* Before each question: the CPU seconds that it may take until SIGXCPU ends the process. */
 int confine_renew_cpu(unsigned int seconds);
 

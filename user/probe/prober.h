@@ -17,7 +17,7 @@
 #include "bpf/event.h"
 
 struct prober_question {
-	uint32_t tgid, uid, timeout_ms, has_credentials;
+	uint32_t tgid, uid, timeout_ms, has_credentials; /* uid: never 0; timeout_ms: at most 60000 */
 	uint64_t start_ns;
 	char target[192];        /* postgres://host:port/dbname */
 	char user[64];           /* "": the service's, else "lapidary" */

@@ -2,7 +2,7 @@
 /*
  * The spawner: a small child, forked before the agent drops its capabilities, that keeps what the rest
  * must not have. Verbs: open a mapped file of a process, open a perf uprobe where uprobe_multi is missing,
- * start an examiner. (The prober comes with the breakers.) It may hang on a dead file system: the agent
+ * start an examiner, start a prober (prober.h; a few at once). It may hang on a dead file system: the agent
  * waits for no answer, and kills and replaces a spawner that owes one for too long.
  *
  * Because the replacement must also be forked with those capabilities, a still smaller parent of it, the
@@ -35,7 +35,7 @@ struct spawner_answer {
 	uint64_t token;
 	uint32_t verb;
 	int32_t result; /* 0 or -errno */
-	int fd;         /* -1, or the caller's to close: file, perf event, examiner socket */
+	int fd; /* -1, or the caller's to close: file, perf event, the examiner's or prober's socket */
 	uint64_t device, inode, size;
 	uint64_t changed_ns; /* st_ctim */
 	uint32_t uid;        /* the file's owner */
@@ -47,8 +47,8 @@ int spawner_start(struct spawner **out);
 void spawner_stop(struct spawner *spawner);
 int spawner_fd(const struct spawner *spawner);
 /*
- * file_fd goes along with PERF_UPROBE (-1 otherwise) and stays the caller's. -EAGAIN: queue full; -EPIPE: the
- * nursery is gone. EXAMINER ends the examiner that was there before: there is one at a time.
+ * file_fd goes along with PERF_UPROBE and PROBER (-1 otherwise) and stays the caller's. -EAGAIN: queue full;
+ * -EPIPE: the nursery is gone. EXAMINER ends the examiner that was there before: there is one at a time.
  */
 int spawner_ask(struct spawner *spawner, const struct spawner_request *request, int file_fd);
 /*

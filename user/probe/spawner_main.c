@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The spawner: one question after the other, each of which may take for ever. It has one examiner at a time
- * and is its parent: a new one is started only when the old one is dead and reaped.
+ * and is its parent: a new one is started only when the old one is dead and reaped. Of probers it has a few.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -63,7 +64,12 @@ static int start_examiner(struct examiner_child *child, uint32_t uid)
 	return pair[0];
 }
 
-static int carry_out(const struct spawner_request *request, int file_fd, struct examiner_child *examiner)
+struct family {
+	struct examiner_child examiner;
+	struct spawner_probers probers;
+};
+
+static int carry_out(const struct spawner_request *request, int file_fd, struct family *family)
 {
 	if (!memchr(request->path, '\0', sizeof(request->path)))
 		return -EINVAL;
@@ -73,7 +79,9 @@ static int carry_out(const struct spawner_request *request, int file_fd, struct 
 	case SPAWNER_PERF_UPROBE:
 		return spawner_open_uprobe(file_fd, request->offset);
 	case SPAWNER_EXAMINER:
-		return start_examiner(examiner, request->uid);
+		return start_examiner(&family->examiner, request->uid);
+	case SPAWNER_PROBER:
+		return spawner_probers_start(&family->probers, file_fd);
 	default:
 		return -EINVAL;
 	}
@@ -99,28 +107,43 @@ static int answer(int work_fd, const struct spawner_request *request, int result
 	return err;
 }
 
+/* Waits for work and reaps who has ended meanwhile; true when there is work. */
+static bool wait_for_work(int work_fd, struct family *family)
+{
+	struct pollfd polls[2 + SPAWNER_PROBERS] = {{.fd = work_fd, .events = POLLIN},
+						    {.fd = family->examiner.fd, .events = POLLIN}};
+
+	for (int i = 0; i < SPAWNER_PROBERS; i++)
+		polls[2 + i] = (struct pollfd){.fd = family->probers.fds[i], .events = POLLIN};
+	if (poll(polls, 2 + SPAWNER_PROBERS, -1) < 0) {
+		if (errno != EINTR)
+			_exit(1);
+		return false;
+	}
+	if (polls[1].revents)
+		end_examiner(&family->examiner);
+	spawner_probers_reap(&family->probers);
+	return polls[0].revents != 0;
+}
+
 void spawner_main(int work_fd)
 {
-	struct examiner_child examiner = {.fd = -1};
+	struct family family = {.examiner.fd = -1};
 
+	spawner_probers_init(&family.probers);
 	for (;;) {
-		struct pollfd polls[2] = {{.fd = work_fd, .events = POLLIN},
-					  {.fd = examiner.fd, .events = POLLIN}};
 		struct spawner_request request;
 		int file_fd, got;
 
-		if (poll(polls, 2, -1) < 0 && errno != EINTR)
-			_exit(1);
-		if (polls[1].revents)
-			end_examiner(&examiner);
-		if (!polls[0].revents)
+		if (!wait_for_work(work_fd, &family))
 			continue;
 		got = message_receive(work_fd, &request, sizeof(request), &file_fd, MSG_DONTWAIT);
 		if (got == -EAGAIN)
 			continue;
 		if (got == 0 ||
-		    (got == 1 && answer(work_fd, &request, carry_out(&request, file_fd, &examiner)) != 0)) {
-			end_examiner(&examiner);
+		    (got == 1 && answer(work_fd, &request, carry_out(&request, file_fd, &family)) != 0)) {
+			spawner_probers_end(&family.probers);
+			end_examiner(&family.examiner);
 			_exit(0);
 		}
 		if (file_fd >= 0)

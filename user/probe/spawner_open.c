@@ -99,14 +99,14 @@ static int read_start_ticks(uint32_t tgid, uint64_t *ticks)
 }
 
 /* The kernel shows a process's start cut to clock ticks, so that is how fine two can be told apart. */
-static int check_identity(const struct spawner_request *request)
+int spawner_check_start(uint32_t tgid, uint64_t start_ns)
 {
 	uint64_t ticks, tick_ns = UINT64_C(1000000000) / sysconf(_SC_CLK_TCK);
-	int err = request->start_ns ? read_start_ticks(request->tgid, &ticks) : 0;
+	int err = start_ns ? read_start_ticks(tgid, &ticks) : 0;
 
-	if (request->start_ns == 0)
+	if (start_ns == 0)
 		return 0;
-	return err ? err : ticks == request->start_ns / tick_ns ? 0 : -ESRCH;
+	return err ? err : ticks == start_ns / tick_ns ? 0 : -ESRCH;
 }
 
 int spawner_open_mapped(const struct spawner_request *request)
@@ -121,7 +121,9 @@ int spawner_open_mapped(const struct spawner_request *request)
 	}
 	if (fd < 0)
 		return fd;
-	err = check_identity(request); /* after opening: what was opened was that process's, or is given up */
+	err = spawner_check_start(
+		request->tgid,
+		request->start_ns); /* after opening: what was opened was that process's, or is given up */
 	if (err) {
 		close(fd);
 		return err;

@@ -9,6 +9,7 @@
 #define LAPIDARY_SPAWNER_WIRE_H
 
 #include <stdint.h>
+#include <sys/types.h>
 #include "user/probe/spawner.h"
 
 enum {
@@ -31,5 +32,22 @@ void spawner_close_others(int keep, int also_keep);
 /* The verbs that give files. Return a descriptor or -errno. */
 int spawner_open_mapped(const struct spawner_request *request);
 int spawner_open_uprobe(int file_fd, uint64_t offset);
+/* 0 when the process of that number started then, else -ESRCH. 0 ns: not known, not checked. */
+int spawner_check_start(uint32_t tgid, uint64_t start_ns);
+
+enum { SPAWNER_PROBERS = 16 };
+
+struct spawner_probers {
+	pid_t pids[SPAWNER_PROBERS]; /* 0: a free place */
+	int fds[SPAWNER_PROBERS];    /* pidfds, -1 in a free place */
+};
+
+void spawner_probers_init(struct spawner_probers *probers);
+/* Returns the agent's end of its socket, or -errno: -EAGAIN when there is no place. */
+int spawner_probers_start(struct spawner_probers *probers, int question_fd);
+/* Those that have ended. */
+void spawner_probers_reap(struct spawner_probers *probers);
+/* All of them, now. */
+void spawner_probers_end(struct spawner_probers *probers);
 
 #endif
