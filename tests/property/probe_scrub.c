@@ -254,6 +254,8 @@ static void decoding_any_bytes_refuses_or_settles(void **state)
 		sizeof(struct ev_conn),      sizeof(struct ev_fault),    sizeof(struct ev_query_start),
 		sizeof(struct ev_query_end), sizeof(struct ev_begin),    sizeof(struct ev_info),
 		sizeof(struct ev_sample),    sizeof(struct ev_location), sizeof(struct ev_gap),
+		sizeof(struct ev_hello),     sizeof(struct ev_probe),    sizeof(struct ev_breaker),
+		sizeof(struct ev_action),
 	};
 	uint64_t accepted[EV_TYPE_END] = {0}, types = 0;
 
@@ -263,8 +265,8 @@ static void decoding_any_bytes_refuses_or_settles(void **state)
 		const char *why = NULL;
 		int err;
 
-		fill_random(in.bytes, 200);
-		for (size_t k = 0; k < 40; k++)
+		fill_random(in.bytes, 400);
+		for (size_t k = 0; k < 90; k++)
 			words[k] = draw(8) ? (uint32_t)draw(3) : words[k];
 		ev->type = (uint16_t)(draw(2) ? 1 + draw(EV_QUERY_END)
 					      : EV_BEGIN + draw(EV_TYPE_END - EV_BEGIN + 1));

@@ -22,6 +22,10 @@ static union {
 	struct ev_query_end end;
 	struct ev_location location;
 	struct ev_info info;
+	struct ev_hello hello;
+	struct ev_probe probe;
+	struct ev_breaker breaker;
+	struct ev_action action;
 } in, out;
 
 static const char *why;
@@ -125,6 +129,71 @@ static void strings_end_and_are_clean(void **state)
 	memcpy(in.end.sqlstate, "57P012", 7);
 	assert_taken();
 	assert_string_equal(out.end.sqlstate, "");
+}
+
+static void what_the_agent_makes_is_checked_like_the_rest(void **state)
+{
+	(void)state;
+	fresh(EV_HELLO, LANE_LIFE, sizeof(struct ev_hello));
+	assert_refused(sizeof(in), "head.lane");
+	in.head.lane = LANE_USER;
+	in.hello.role = APP_WORKER + 1;
+	assert_refused(sizeof(in), "hello.role");
+	in.hello.role = APP_WORKER;
+	in.hello.accepts = ACCEPTS_DEGRADE << 1;
+	assert_refused(sizeof(in), "hello.accepts");
+	in.hello.accepts = ACCEPTS_BREAKER | ACCEPTS_DEGRADE;
+	memset(in.hello.scope.app, '\n', sizeof(in.hello.scope.app));
+	memset(in.hello.server, 'p', sizeof(in.hello.server) + sizeof(in.hello.ruby));
+	assert_taken();
+	assert_int_equal(strlen(out.hello.scope.app), sizeof(out.hello.scope.app) - 1);
+	assert_int_equal(out.hello.scope.app[0], '?');
+	assert_string_equal(out.hello.server, "ppppppppppppppp");
+	assert_string_equal(out.hello.ruby, "ppppppppppppppp");
+
+	fresh(EV_PROBE, LANE_USER, sizeof(struct ev_probe));
+	assert_refused(sizeof(in), "probe.result");
+	in.probe.result = PROBE_RESULT_END;
+	assert_refused(sizeof(in), "probe.result");
+	in.probe.result = PROBE_REJECTED;
+	in.probe.reached = 2;
+	assert_refused(sizeof(in), "probe.reached");
+	in.probe.reached = 1;
+	text_copy(in.probe.sqlstate, sizeof(in.probe.sqlstate), "5330\n");
+	text_copy(in.probe.target, sizeof(in.probe.target), "postgres://me:secret@db:5432/shop");
+	assert_taken();
+	assert_string_equal(out.probe.sqlstate, "");
+	assert_null(memmem(&out.probe, sizeof(out.probe), "secret", 6));
+	text_copy(in.probe.sqlstate, sizeof(in.probe.sqlstate), "53300");
+	text_copy(in.probe.target, sizeof(in.probe.target), "postgres://db:5432/shop");
+	assert_taken();
+	assert_string_equal(out.probe.sqlstate, "53300");
+	assert_string_equal(out.probe.target, "postgres://db:5432/shop");
+}
+
+static void breakers_and_actions_have_known_kinds_alone(void **state)
+{
+	(void)state;
+	fresh(EV_BREAKER, LANE_USER, sizeof(struct ev_breaker));
+	in.breaker.kind = BREAKER_KINDS;
+	assert_refused(sizeof(in), "breaker.kind");
+	in.breaker.kind = BREAKER_QUERY;
+	in.breaker.state = BREAKER_HALF_OPEN + 1;
+	assert_refused(sizeof(in), "breaker.state");
+	in.breaker.state = BREAKER_HALF_OPEN;
+	memset(in.breaker.target, 't', sizeof(in.breaker.target));
+	assert_taken();
+	assert_int_equal(strlen(out.breaker.target), sizeof(out.breaker.target) - 1);
+
+	fresh(EV_ACTION, LANE_USER, sizeof(struct ev_action));
+	assert_refused(sizeof(in), "action.outcome");
+	in.action.outcome = ACTION_OUTCOME_END;
+	assert_refused(sizeof(in), "action.outcome");
+	in.action.outcome = ACTION_SENT;
+	memset(in.action.id, 'a', sizeof(in.action.id) + sizeof(in.action.action));
+	assert_taken();
+	assert_int_equal(strlen(out.action.id), sizeof(out.action.id) - 1);
+	assert_int_equal(strlen(out.action.action), sizeof(out.action.action) - 1);
 }
 
 static void statements_are_normalised(void **state)
@@ -263,6 +332,8 @@ static void names_are_known(void **state)
 	(void)state;
 	assert_string_equal(event_name(EV_FAULT), "fault");
 	assert_string_equal(event_name(EV_GAP), "gap");
+	assert_string_equal(event_name(EV_HELLO), "hello");
+	assert_string_equal(event_name(EV_ACTION), "action");
 	assert_string_equal(event_name(0), "?");
 	assert_string_equal(event_name(0xffff), "?");
 	assert_string_equal(lane_name(LANE_FLOW), "flow");
@@ -317,6 +388,8 @@ int main(void)
 		cmocka_unit_test(sizes_must_be_true),
 		cmocka_unit_test(lanes_and_kinds_must_be_known),
 		cmocka_unit_test(strings_end_and_are_clean),
+		cmocka_unit_test(what_the_agent_makes_is_checked_like_the_rest),
+		cmocka_unit_test(breakers_and_actions_have_known_kinds_alone),
 		cmocka_unit_test(statements_are_normalised),
 		cmocka_unit_test(a_statement_of_full_length_stays_within_its_bounds),
 		cmocka_unit_test(connections_keep_a_reason_alone),

@@ -131,7 +131,7 @@ static void facts_are_of_the_process(void **state)
 {
 	pid_t pid = spawn("puma: cluster worker 0: 1 [shop]");
 	struct procfs_facts facts;
-	struct stat sleep;
+	struct stat sleep, network;
 	int ready = has_arguments(pid), err = procfs_facts((uint32_t)pid, start_of(pid), &facts);
 
 	(void)state;
@@ -147,6 +147,8 @@ static void facts_are_of_the_process(void **state)
 	assert_int_equal(facts.exe_inode, sleep.st_ino);
 	assert_non_null(strstr(facts.exe, "/sleep"));
 	assert_int_equal(facts.cgroup[0], '/');
+	assert_int_equal(stat("/proc/self/ns/net", &network), 0);
+	assert_int_equal(facts.netns, network.st_ino);
 	assert_null(memmem(&facts, sizeof(facts), "QZJXVWKYQ", 9));
 }
 

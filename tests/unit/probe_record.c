@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 #include <cmocka.h>
 #include "user/probe/record.h"
 
@@ -98,6 +99,34 @@ static void records_come_back(void **state)
 	assert_int_equal(stat(path, &stat_of), 0);
 	assert_int_equal(stat_of.st_mode & 0777, 0600);
 	assert_int_equal(stat_of.st_size, 32 + 8 + sizeof(struct ev_begin) + 5000 * (8 + 40));
+}
+
+static void other_formats_are_named(void **state)
+{
+	struct recording *recording;
+	const char *why = NULL;
+	uint32_t head[8];
+
+	(void)state;
+	for (uint32_t format = EV_FORMAT - 1; format <= EV_FORMAT + 1; format += 2) {
+		FILE *file;
+
+		memcpy(head, "LAPIDREC", 8);
+		memset(head + 2, 0, sizeof(head) - 8);
+		head[2] = format;
+		head[3] = sizeof(head);
+		head[7] = (uint32_t)crc32(0, (const unsigned char *)head, 28);
+		file = fopen(path, "w");
+		assert_non_null(file);
+		assert_int_equal(fwrite(head, sizeof(head), 1, file), 1);
+		fclose(file);
+		assert_int_equal(recording_open(path, &recording, &why), -EBADMSG);
+		assert_string_equal(
+			why, format < EV_FORMAT
+				     ? "recorded by an older version, in a format this one does not read"
+				     : "recorded by a newer version, in a format this one does not read");
+		unlink(path);
+	}
 }
 
 static void stacks_are_left_out(void **state)
@@ -259,6 +288,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(records_come_back, before, after),
+		cmocka_unit_test_setup_teardown(other_formats_are_named, before, after),
 		cmocka_unit_test_setup_teardown(stacks_are_left_out, before, after),
 		cmocka_unit_test_setup_teardown(damage_is_named, before, after),
 		cmocka_unit_test_setup_teardown(the_limit_holds, before, after),
