@@ -11,8 +11,8 @@
  * id │                    trial ok ──▶ closed     trial failed or unanswered ──▶ open, longer wait
  *                     └──max_open_ms after it opened, or nobody renewed its lease──▶ closed (fail open)
  *
- * The first opening closes as soon as the prober succeeded; one that opened again soon after, or whose trial
- * failed, not before its wait is over either (hysteresis).
+ * A breaker that opened again within `calm_ms` is not closed by the prober before its first wait is over
+ * (hysteresis: a database that lets the prober in and turns the app away would make it flap).
  *
  * The lease is renewed only by evidence younger than one lease: a probe that failed although this prober has
  * reached this target before (`reached`), a fresh availability error of the scope, or the trial that is
