@@ -4,8 +4,9 @@
  * breaks the framing, floods or does not read is cut off with a reason; it never slows the loop or another
  * peer. Who a peer is, the caller says from kernel facts; what it claims is only its app's name inside them.
  *
- *   sessions.c    the pure part: bytes, limits and states of peers, without a socket or a clock
- *   app_socket.c  the sockets on the loop
+ *   sessions.c    the pure part: bytes, limits and states of peers, without a socket or a clock; its header
+ *                 says what all peers together may cost
+ *   app_socket.c  the sockets on the loop; connection.c one of them
  */
 #ifndef LAPIDARY_APP_SOCKET_H
 #define LAPIDARY_APP_SOCKET_H
@@ -83,6 +84,8 @@ int app_socket_tell_peer(struct app_socket *socket, uint64_t peer, uint32_t need
 const struct peer *app_socket_peer_of(const struct app_socket *socket, uint32_t tgid, uint64_t start_ns);
 void app_socket_each(const struct app_socket *socket, void (*fn)(void *context, const struct peer *peer),
 		     void *context);
+/* The process has ended: whoever holds its connections (a child may) does not speak for it. */
+void app_socket_process_gone(struct app_socket *socket, uint32_t tgid, uint64_t start_ns);
 /* Asks every peer of a scope (NULL: of all) for a new welcome: a new epoch, or a hold that ends. */
 void app_socket_welcome_again(struct app_socket *socket, const struct ev_scope *scope);
 void app_socket_stats(const struct app_socket *socket, struct app_socket_stats *out);
