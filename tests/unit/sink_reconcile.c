@@ -186,16 +186,33 @@ static void test_foreign_files(void **state)
 	assert_true(there("crashes/README.txt"));
 }
 
+static int user_version(void)
+{
+	sqlite3_stmt *row;
+	sqlite3 *db;
+	int version;
+
+	assert_int_equal(sqlite3_open(place_path("lapidary.db"), &db), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &row, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_step(row), SQLITE_ROW);
+	version = sqlite3_column_int(row, 0);
+	sqlite3_finalize(row);
+	sqlite3_close(db);
+	return version;
+}
+
 static void test_newer_version(void **state)
 {
 	struct store_options options = {.state_dir = place};
 	struct store *store;
+	char back[48];
 
 	(void)state;
+	snprintf(back, sizeof(back), "PRAGMA user_version = %d", user_version());
 	sql("PRAGMA user_version = 9999");
 	assert_int_equal(store_open(&options, place_time(0), &store, &found, why, sizeof(why)), -EPROTO);
 	assert_non_null(strstr(why, "newer"));
-	sql("PRAGMA user_version = 1");
+	sql(back);
 	open_and_close(0);
 }
 

@@ -2,12 +2,14 @@
 /*
  * At the start, folders and rows are brought together. Each has a way to be ahead of the other: a bundle
  * is finished before its row is committed, and a row that the quota marked is committed before its bundle
- * goes. Anything else that differs was done by someone else, and is marked rather than mended.
+ * goes. Anything else that differs was done by someone else, and is marked rather than mended. Actions that
+ * were under way when the run before ended get the outcome that is left for them.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -90,6 +92,59 @@ static int reconcile_rows(sqlite3 *db, int crashes_fd, struct store_start *start
 	return err;
 }
 
+/*
+ * An action that was sent and never came back: whoever would have learnt its outcome is gone. "failed" means
+ * that it was tried; a line that says "sent" for ever would have someone wait for it. Whether it happened
+ * all the same the reader must look at, and is told so.
+ */
+static int finish_action(sqlite3 *db, int64_t number, const char *document)
+{
+	cJSON *line = cJSON_Parse(document);
+	char *text = NULL;
+	int err;
+
+	if (cJSON_IsObject(line)) {
+		cJSON_DeleteItemFromObject(line, "outcome");
+		cJSON_DeleteItemFromObject(line, "outcome_reason");
+		cJSON_AddStringToObject(line, "outcome", "failed");
+		cJSON_AddStringToObject(line, "outcome_reason",
+					"the agent ended before its outcome was known; it may have happened");
+		text = cJSON_PrintUnformatted(line);
+	}
+	err = db_run(db,
+		     "UPDATE actions SET outcome = 'failed', document = coalesce(?, document)"
+		     " WHERE number = ?",
+		     "ti", text, number);
+	cJSON_free(text);
+	cJSON_Delete(line);
+	return err;
+}
+
+static int reconcile_actions(sqlite3 *db, struct store_start *start)
+{
+	for (;;) {
+		sqlite3_stmt *sent = db_prepare(
+			db, "SELECT number, document FROM actions WHERE outcome = 'sent' LIMIT 1", "");
+		int code = sent ? sqlite3_step(sent) : SQLITE_ERROR;
+		char *document = NULL;
+		int64_t number = 0;
+		int err;
+
+		if (code == SQLITE_ROW) {
+			number = sqlite3_column_int64(sent, 0);
+			document = strdup((const char *)sqlite3_column_text(sent, 1));
+		}
+		sqlite3_finalize(sent);
+		if (code != SQLITE_ROW)
+			return code == SQLITE_DONE ? 0 : -EIO;
+		err = document ? finish_action(db, number, document) : -ENOMEM;
+		free(document);
+		if (err)
+			return err;
+		start->unfinished++;
+	}
+}
+
 int reconcile(sqlite3 *db, int crashes_fd, struct store_start *start)
 {
 	int copy = openat(crashes_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
@@ -110,6 +165,8 @@ int reconcile(sqlite3 *db, int crashes_fd, struct store_start *start)
 	closedir(dir);
 	if (!err)
 		err = reconcile_rows(db, crashes_fd, start);
+	if (!err)
+		err = reconcile_actions(db, start);
 	if (sqlite3_exec(db, err ? "ROLLBACK" : "COMMIT", NULL, NULL, NULL) != SQLITE_OK && !err)
 		err = -EIO;
 	return err;

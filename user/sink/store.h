@@ -34,6 +34,7 @@ struct store_start {
 	uint32_t removed;                            /* half-written bundles taken away */
 	uint32_t recovered;                          /* finished bundles that had no row */
 	uint32_t missing;                            /* rows whose bundle is gone, marked so */
+	uint32_t unfinished; /* actions under way when the run before ended, now "failed" */
 };
 
 /*
@@ -52,8 +53,9 @@ int store_crash(struct store *store, struct crash_report *report); /* takes owne
 int store_crash_end(struct store *store, const char *id, int32_t status);
 int store_incident(struct store *store, cJSON *incident); /* upsert by id; takes ownership */
 int store_decision(struct store *store, cJSON *decision); /* takes ownership */
-int store_action(struct store *store, cJSON *action);     /* audit line of the gate; takes ownership */
-int store_process(struct store *store, cJSON *process);   /* upsert by (pid, start_time); takes ownership */
+/* Audit line of the gate; a later one with the same "id" replaces the earlier; takes ownership. */
+int store_action(struct store *store, cJSON *action);
+int store_process(struct store *store, cJSON *process); /* upsert by (pid, start_time); takes ownership */
 /* Everything before wall_ns that is to be stored has been enqueued. */
 int store_watermark(struct store *store, uint64_t wall_ns);
 

@@ -39,16 +39,36 @@ static int64_t document_time(const cJSON *json)
 	return (int64_t)wall;
 }
 
-static int document_write(sqlite3 *db, const char *sql, const cJSON *json, bool keyed)
+static int document_write(sqlite3 *db, const char *sql, const cJSON *json)
 {
 	char *text = cJSON_PrintUnformatted(json);
 	int err = -ENOMEM;
 
-	if (text && keyed)
+	if (text)
 		err = db_run(db, sql, "titt", json_text(json, "id"), document_time(json),
 			     json_text(json, "app"), text);
-	else if (text)
-		err = db_run(db, sql, "itt", document_time(json), json_text(json, "app"), text);
+	cJSON_free(text);
+	return err;
+}
+
+/*
+ * An audit line is written when the action begins and again, under the same id, when its outcome is known.
+ * It keeps the place and the time of its beginning, so that a listing does not shuffle under its reader. NULL
+ * is no id, and never the same as another.
+ */
+static int action_write(sqlite3 *db, const cJSON *json)
+{
+	const char *id = json_text(json, "id");
+	char *text = cJSON_PrintUnformatted(json);
+	int err = -ENOMEM;
+
+	if (text)
+		err = db_run(db,
+			     "INSERT INTO actions (id, time, app, outcome, document) VALUES (?, ?, ?, ?, ?)"
+			     " ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome,"
+			     " document = excluded.document",
+			     "tittt", *id ? id : NULL, document_time(json), json_text(json, "app"),
+			     json_text(json, "outcome"), text);
 	cJSON_free(text);
 	return err;
 }
@@ -80,15 +100,14 @@ static int row_for(struct store *store, const struct item *item)
 		return document_write(
 			store->db,
 			"INSERT OR REPLACE INTO incidents (id, time, app, document) VALUES (?, ?, ?, ?)",
-			item->json, true);
+			item->json);
 	case ITEM_DECISION:
 		return document_write(
 			store->db,
 			"INSERT OR REPLACE INTO decisions (id, time, app, document) VALUES (?, ?, ?, ?)",
-			item->json, true);
+			item->json);
 	case ITEM_ACTION:
-		return document_write(store->db, "INSERT INTO actions (time, app, document) VALUES (?, ?, ?)",
-				      item->json, false);
+		return action_write(store->db, item->json);
 	case ITEM_PROCESS:
 		return process_write(store->db, item->json);
 	case ITEM_WATERMARK:

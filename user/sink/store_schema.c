@@ -39,6 +39,11 @@ static const char *const migrations[] = {
 	"  number INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, app TEXT, document TEXT NOT "
 	"NULL);"
 	"CREATE INDEX actions_time ON actions (time);",
+	/* 2: an action's outcome comes later, under its id; lines of version 1 have neither */
+	"ALTER TABLE actions ADD COLUMN id TEXT;"
+	"ALTER TABLE actions ADD COLUMN outcome TEXT;"
+	"CREATE UNIQUE INDEX actions_id ON actions (id);"
+	"CREATE INDEX actions_sent ON actions (number) WHERE outcome = 'sent';",
 };
 
 enum { VERSION = sizeof(migrations) / sizeof(*migrations) };
