@@ -207,6 +207,63 @@ static inline void history_query_end(struct history *h, uint32_t pid, uint64_t c
 	h->emit(h->context, &ev.head);
 }
 
+/* The scope that history_info gives. */
+static inline struct ev_scope history_scope(const char *app)
+{
+	struct ev_scope scope = {.cgroup_id = 7, .uid = 1000};
+	snprintf(scope.app, sizeof(scope.app), "%s", app);
+	return scope;
+}
+
+static inline void history_hello(struct history *h, uint32_t pid, const char *app, uint32_t accepts,
+				 uint64_t ms)
+{
+	struct ev_hello ev = {.head = HISTORY_HEAD(h, EV_HELLO, LANE_USER, ev, pid, ms),
+			      .scope = history_scope(app),
+			      .role = APP_WORKER,
+			      .accepts = accepts,
+			      .server = "puma",
+			      .ruby = "3.1.7"};
+	h->emit(h->context, &ev.head);
+}
+
+#define HISTORY_TARGET "postgres://db.internal:5432/shop" /* that of history_conn */
+
+static inline void history_probe(struct history *h, const struct ev_scope *scope, uint32_t result,
+				 uint32_t reached, const char *sqlstate, uint64_t ms)
+{
+	struct ev_probe ev = {.head = HISTORY_HEAD(h, EV_PROBE, LANE_USER, ev, 0, ms),
+			      .scope = *scope,
+			      .target = HISTORY_TARGET,
+			      .result = result,
+			      .reached = reached,
+			      .ms = 250};
+	snprintf(ev.sqlstate, sizeof(ev.sqlstate), "%s", sqlstate);
+	h->emit(h->context, &ev.head);
+}
+
+static inline void history_breaker(struct history *h, const struct ev_scope *scope, uint32_t kind,
+				   uint32_t state, uint64_t ms)
+{
+	struct ev_breaker ev = {.head = HISTORY_HEAD(h, EV_BREAKER, LANE_USER, ev, 0, ms),
+				.scope = *scope,
+				.target = HISTORY_TARGET,
+				.kind = kind,
+				.state = state};
+	h->emit(h->context, &ev.head);
+}
+
+static inline void history_action(struct history *h, uint32_t pid, const struct ev_scope *scope,
+				  const char *action, uint32_t outcome, uint64_t ms)
+{
+	struct ev_action ev = {.head = HISTORY_HEAD(h, EV_ACTION, LANE_USER, ev, pid, ms),
+			       .scope = *scope,
+			       .id = "00000000c0ffee11",
+			       .outcome = outcome};
+	snprintf(ev.action, sizeof(ev.action), "%s", action);
+	h->emit(h->context, &ev.head);
+}
+
 static inline void history_gap(struct history *h, uint64_t lost, uint64_t from_ms, uint64_t to_ms,
 			       uint64_t ms)
 {

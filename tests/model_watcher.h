@@ -15,6 +15,7 @@ struct watcher {
 	struct db_error error; /* the last */
 	int32_t gone_status;
 	uint32_t gone_pid;
+	const struct app *app; /* of the last probe, breaker or action */
 };
 
 static inline void watcher_notice(void *context, const struct notice *notice)
@@ -25,6 +26,8 @@ static inline void watcher_notice(void *context, const struct notice *notice)
 		w->crash = *notice->crash;
 	if (notice->db_error)
 		w->error = *notice->db_error;
+	if (notice->type >= NOTICE_PROBE)
+		w->app = notice->app;
 	if (notice->type == NOTICE_GONE) {
 		w->gone_status = notice->status;
 		w->gone_pid = notice->process->id.tgid;

@@ -377,6 +377,21 @@ static void test_fault_before_its_fork(void **state)
 	assert_int_equal(w.crash.role, ROLE_WORKER);
 }
 
+/* Certain to die, but it is not known yet whose process it is. */
+static void test_certain_fault_before_its_fork(void **state)
+{
+	(void)state;
+	history_fault(h, 300, SIGSEGV, FAULT_DEFAULT_ACTION, 2002);
+	assert_int_equal(w.said[NOTICE_CRASH], 0);
+	history_fork(h, 300, MASTER, 2000);
+	assert_int_equal(w.said[NOTICE_CRASH], 1);
+	assert_int_equal(w.crash.confirmed_by, CONFIRMED_DEFAULT);
+	assert_string_equal(w.crash.app, "shop");
+	history_exit(h, 300, SIGSEGV, 0, 2003);
+	assert_int_equal(w.said[NOTICE_CRASH], 1);
+	assert_int_equal(model_process(w.model, MASTER, history_start(MASTER))->worker_crashes, 1);
+}
+
 static void test_late_fault_raises_nobody(void **state)
 {
 	(void)state;
@@ -489,6 +504,7 @@ int main(void)
 		CASE(test_death_waits_for_the_cause_of_an_abort),
 		CASE(test_confirmation_before_its_fault),
 		CASE(test_fault_before_its_fork),
+		CASE(test_certain_fault_before_its_fork),
 		CASE(test_late_fault_raises_nobody),
 		CASE(test_vm_error_belongs_to_its_abort),
 		CASE(test_old_vm_error_does_not),

@@ -142,6 +142,111 @@ static void test_apps_of_two_scopes_do_not_join(void **state)
 	assert_string_equal(process(500)->app->name, "shop");
 }
 
+static void test_apps_of_two_networks_do_not_join(void **state)
+{
+	struct ev_info other = {.head = HISTORY_HEAD(h, EV_INFO, LANE_USER, other, 500, 1200),
+				.uid = 1000,
+				.cgroup_id = 7,
+				.netns = 4026532000,
+				.app = "shop"};
+	(void)state;
+	watcher_emit(&w, &other.head);
+	assert_ptr_not_equal(process(500)->app, process(MASTER)->app);
+	assert_int_equal(process(500)->app->netns, 4026532000);
+	history_fork(h, 501, 500, 1300);
+	assert_ptr_equal(process(501)->app, process(500)->app);
+}
+
+/* The kernel's number of a cgroup is not the one of EV_INFO. */
+static void test_fork_is_where_its_parent_is(void **state)
+{
+	struct ev_birth ev = {.head = HISTORY_HEAD(h, EV_FORK, LANE_LIFE, ev, WORKER, 1100),
+			      .parent_tgid = MASTER,
+			      .parent_start_ns = history_start(MASTER),
+			      .uid = 1000,
+			      .cgroup_id = 4711,
+			      .comm = "ruby"};
+	(void)state;
+	watcher_emit(&w, &ev.head);
+	assert_ptr_equal(process(WORKER)->app, process(MASTER)->app);
+}
+
+static void test_hello_names_its_app(void **state)
+{
+	(void)state;
+	history_fork(h, WORKER, MASTER, 1100);
+	history_hello(h, WORKER, "desk", ACCEPTS_BREAKER | ACCEPTS_HOLD, 1200);
+	assert_string_equal(process(WORKER)->app->name, "desk");
+	assert_true(process(WORKER)->told);
+	assert_int_equal(process(WORKER)->accepts, ACCEPTS_BREAKER | ACCEPTS_HOLD);
+	assert_string_equal(process(WORKER)->app->server, "puma");
+	assert_string_equal(process(WORKER)->app->ruby, "3.1.7");
+	assert_string_equal(process(MASTER)->app->name, "shop");
+	assert_false(process(MASTER)->told);
+	history_info(h, WORKER, "shop", 1300); /* the title says otherwise */
+	assert_string_equal(process(WORKER)->app->name, "desk");
+	history_fork(h, 300, WORKER, 1400);
+	assert_string_equal(process(300)->app->name, "desk");
+	assert_false(process(300)->told);
+	assert_int_equal(process(300)->accepts, 0);
+	history_info(h, 300, "shop", 1500);
+	assert_string_equal(process(300)->app->name, "desk");
+	history_hello(h, 300, "bench", 0, 1600);
+	assert_string_equal(process(300)->app->name, "bench");
+}
+
+static void test_hello_of_nobody_makes_nobody(void **state)
+{
+	(void)state;
+	history_hello(h, 900, "desk", ACCEPTS_RESTART, 1200);
+	assert_null(process(900));
+	history_fork(h, WORKER, MASTER, 1100);
+	history_exit(h, WORKER, 0, 0, 1200);
+	history_hello(h, WORKER, "desk", ACCEPTS_RESTART, 1300);
+	assert_null(process(WORKER));
+	assert_int_equal(listed(), 1);
+}
+
+static void test_own_doings_are_told_with_their_app(void **state)
+{
+	struct ev_scope shop = history_scope("shop"), other = history_scope("shop");
+	(void)state;
+	other.netns = 9;
+	history_probe(h, &shop, PROBE_TIMEOUT, 1, "", 2000);
+	history_probe(h, &shop, PROBE_OK, 1, "", 2100);
+	assert_int_equal(w.said[NOTICE_PROBE], 2);
+	assert_ptr_equal(w.app, process(MASTER)->app);
+	history_breaker(h, &other, BREAKER_QUERY, BREAKER_OPEN, 2200);
+	assert_int_equal(w.said[NOTICE_BREAKER], 1);
+	assert_null(w.app);
+	history_action(h, MASTER, &shop, "worker.restart", ACTION_SENT, 2300);
+	history_action(h, 0, &shop, "alert", ACTION_DONE, 2400);
+	assert_int_equal(w.said[NOTICE_ACTION], 2);
+	assert_ptr_equal(w.app, process(MASTER)->app);
+}
+
+static void test_flight_tells_hellos_and_actions(void **state)
+{
+	static const char *const lines[] = {
+		"\"event\":\"hello\",\"role\":\"worker\",\"accepts\":[\"breaker\",\"restart\"]}",
+		"\"event\":\"action\",\"id\":\"00000000c0ffee11\",\"action\":\"worker.restart\",\"outcome\":"
+		"\"sent\"}",
+		"\"action\":\"other\",\"outcome\":\"failed\"}",
+	};
+	struct ev_scope shop = history_scope("shop");
+	size_t size = 0;
+	(void)state;
+	history_hello(h, MASTER, "shop", ACCEPTS_BREAKER | ACCEPTS_RESTART, 2000);
+	history_action(h, MASTER, &shop, "worker.restart", ACTION_SENT, 2100);
+	history_action(h, MASTER, &shop, "tea", ACTION_FAILED, 2200);
+	char *flight = model_flight(w.model, MASTER, history_start(MASTER), &size);
+	assert_non_null(flight);
+	for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
+		if (!strstr(flight, lines[i]))
+			fail_msg("%s is not in %s", lines[i], flight);
+	free(flight);
+}
+
 static void test_crashes_in_a_window(void **state)
 {
 	(void)state;
@@ -293,6 +398,12 @@ int main(void)
 		CASE(test_exec_of_another_ruby),
 		CASE(test_pid_is_no_identity),
 		CASE(test_apps_of_two_scopes_do_not_join),
+		CASE(test_apps_of_two_networks_do_not_join),
+		CASE(test_fork_is_where_its_parent_is),
+		CASE(test_hello_names_its_app),
+		CASE(test_hello_of_nobody_makes_nobody),
+		CASE(test_own_doings_are_told_with_their_app),
+		CASE(test_flight_tells_hellos_and_actions),
 		CASE(test_crashes_in_a_window),
 		CASE(test_flight_keeps_the_last_256),
 		CASE(test_flight_of_a_fork_starts_empty),

@@ -120,11 +120,9 @@ static void other_formats_are_named(void **state)
 		assert_non_null(file);
 		assert_int_equal(fwrite(head, sizeof(head), 1, file), 1);
 		fclose(file);
-		assert_int_equal(recording_open(path, &recording, &why), -EBADMSG);
-		assert_string_equal(
-			why, format < EV_FORMAT
-				     ? "recorded by an older version, in a format this one does not read"
-				     : "recorded by a newer version, in a format this one does not read");
+		assert_int_equal(recording_open(path, &recording, &why), -EPROTO);
+		assert_non_null(
+			strstr(why, format < EV_FORMAT ? "by an older version" : "by a newer version"));
 		unlink(path);
 	}
 }

@@ -228,7 +228,8 @@ static int replay_run(struct replay *replay, const char *path, const char *rules
 	int code, err = recording_open(path, &recording, &what);
 	if (err) {
 		code = err == -EBADMSG ? command_error(EXIT_PROBLEMS, "%s: damaged at byte 0: %s", path, what)
-				       : command_error(EXIT_PROBLEMS, "%s: %s", path, strerror(-err));
+		       : err == -EPROTO ? command_error(EXIT_PROBLEMS, "%s: %s", path, what)
+					: command_error(EXIT_PROBLEMS, "%s: %s", path, strerror(-err));
 	} else {
 		replay->rules = rules;
 		replay->pipeline = pipeline_new(rules, 0, NULL);

@@ -206,10 +206,12 @@ static int check_head(struct recording *recording, const char **why)
 		return refuse(why, "not a recording");
 	if (head.sum != sum_of(&head, offsetof(struct file_head, sum)))
 		return refuse(why, "damaged header");
-	if (head.format < EV_FORMAT)
-		return refuse(why, "recorded by an older version, in a format this one does not read");
-	if (head.format > EV_FORMAT || head.size != sizeof(head))
-		return refuse(why, "recorded by a newer version, in a format this one does not read");
+	if (head.format != EV_FORMAT || head.size != sizeof(head)) {
+		*why = head.format < EV_FORMAT
+			       ? "recorded by an older version of lapidary; replay it with that version"
+			       : "recorded by a newer version of lapidary; replay it with that version";
+		return -EPROTO;
+	}
 	recording->at = sizeof(head);
 	return 0;
 }

@@ -22,7 +22,8 @@ int recorder_flush(struct recorder *recorder);
 int recorder_close(struct recorder *recorder); /* flushes; NULL-safe; the first error of its life */
 
 struct recording;
-/* -EBADMSG: not a recording, another format, or a damaged header (`why` is a static string). */
+/* -EBADMSG: not a recording, or a damaged header; -EPROTO: whole, but of another format. `why` is a static
+ * string. */
 int recording_open(const char *path, struct recording **out, const char **why);
 /*
  * Next record, decoded, into out (EV_RECORD_MAX bytes). 1; 0 at the end; -EBADMSG with *why and the byte
