@@ -49,6 +49,7 @@ void acting_order_id(const struct breaker *breaker, char out[40]);
 void acting_wake(struct agent *agent); /* something has a deadline: the fine timer runs */
 
 /* agent_orders.c */
+extern const char orders_nobody_to_tell[];
 int orders_new(struct agent *agent);
 /* A request about a scope, with what the agent knows of consent filled in. */
 struct gate_request orders_request(struct agent *agent, const struct ev_scope *scope, const char *action,

@@ -149,7 +149,9 @@ static void audit_closing(struct agent *agent, const struct breaker *breaker, co
 	request.reason = breaker->reason;
 	gate_decide(agent->acting->gate, &request, mono_now(), &pass);
 	orders_audit(agent, pass.audit);
-	if (pass.outcome == ACTION_SENT)
+	if (pass.outcome == ACTION_SENT && told == 0)
+		orders_outcome(agent, pass.id, ACTION_DONE, orders_nobody_to_tell);
+	else if (pass.outcome == ACTION_SENT)
 		orders_tell(agent, pass.id, wire_id, told);
 }
 
@@ -178,11 +180,11 @@ static void breaker_changed(void *context, const struct breaker *breaker, enum b
 					      .seq = breaker->seq};
 		text_copy(record->target, sizeof(record->target), breaker->target);
 	}
-	if (breaker->state == BREAKER_CLOSED && !acting->opening)
-		audit_closing(agent, breaker, id, told);
 	log_say(LOG_WARN, "breaker", "%s: %s of %s: %s, was %s (%s); %u processes told", breaker->scope.app,
 		protocol_kind_name(breaker->kind), breaker->target, protocol_state_name(breaker->state),
 		protocol_state_name(was), breaker->reason, told);
+	if (breaker->state == BREAKER_CLOSED && !acting->opening)
+		audit_closing(agent, breaker, id, told);
 	acting_wake(agent);
 }
 

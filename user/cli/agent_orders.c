@@ -25,6 +25,9 @@ struct order {
 	char detail[PROTOCOL_DETAIL_SIZE]; /* of the last that did not do it */
 };
 
+const char orders_nobody_to_tell[] =
+	"the lease has ended; no process is connected that would have to be told";
+
 struct order_key {
 	char id[40];
 };
@@ -258,6 +261,8 @@ void orders_breaker(struct agent *agent, const struct gate_pass *pass, const str
 		orders_outcome(agent, pass->id, ACTION_FAILED, strerror(-err));
 	else if (!acting->opening_order[0])
 		orders_outcome(agent, pass->id, ACTION_DONE, "it was open already: taken as evidence");
+	else if (!open && acting->opening_told == 0)
+		orders_outcome(agent, pass->id, ACTION_DONE, orders_nobody_to_tell);
 	else
 		orders_tell(agent, pass->id, acting->opening_order, acting->opening_told);
 }
@@ -401,9 +406,10 @@ enum action_outcome acting_decision(struct agent *agent, const struct decision *
 	request.target = decision->target;
 	request.reason = decision->reason;
 	request.live_workers = decision->live_workers;
-	if (accepts == ACCEPTS_RESTART)
-		orders_process(agent, &request, decision->process.tgid, decision->process.start_ns);
-	else
+	if (accepts == ACCEPTS_RESTART &&
+	    !orders_process(agent, &request, decision->process.tgid, decision->process.start_ns))
+		request.accepted = request.configured = false; /* it is gone, so nobody consents for it */
+	if (accepts != ACCEPTS_RESTART)
 		request.pid = accepts ? 0 : decision->process.tgid;
 	gate_decide(agent->acting->gate, &request, mono_now(), &pass);
 	if (pass.audit)
