@@ -153,7 +153,7 @@ agent_start() {
 	local name=${AGENT:-agent}
 	mkdir -p "$WORK/$name.state" "$WORK/$name.run"
 	process_start "$name" "$LAPIDARY" agent --state-dir "$WORK/$name.state" --run-dir "$WORK/$name.run" \
-		--rules "$ROOT/rules" "$@"
+		--rules "${AGENT_RULES:-$ROOT/rules}" "$@"
 	if ! wait_until 20 agent_ready "$name"; then
 		cat "$WORK/$name.out" "$WORK/$name.err" >&2
 		return 1
