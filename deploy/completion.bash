@@ -9,8 +9,14 @@ _lapidary_ids() {
 	"$1" crashes --json --limit 100 2>/dev/null | sed -n 's/^[[:space:]]*\(\[*{\)*[[:space:]]*"id":[[:space:]]*"\([0-9a-z]*\)".*/\2/p'
 }
 
+# Values of one key in the agent's answer: _lapidary_values PROGRAM LISTING KEY
+_lapidary_values() {
+	"$1" "$2" --json 2>/dev/null | sed -n "s/^[[:space:]]*\"$3\":[[:space:]]*\"*\([^\",]*\)\"*,*\$/\1/p" | sort -u
+}
+
 _lapidary() {
 	local program=${COMP_WORDS[0]} word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} own=""
+	local -a said
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
@@ -31,6 +37,7 @@ _lapidary() {
 	--color) own="auto always never" ;;
 	--capture) own="none registers stack" ;;
 	--uprobe-multi) own="on off" ;;
+	--scope) own="connect query both" ;;
 	--cause) own="null non_canonical bad_jump write_read_only unmapped stack_overflow injected heap_corruption abort vm_error oom illegal_instruction arithmetic bus unknown" ;;
 	esac
 	if [ -n "$own" ]; then
@@ -39,8 +46,28 @@ _lapidary() {
 	fi
 	case ${COMP_WORDS[1]} in
 	crashes) own="--app --cause --gem --fingerprint --since --until --limit" ;;
-	incidents | decisions | actions) own="--app --since --until --limit" ;;
-	workers) own="--app" ;;
+	incidents | decisions) own="--app --since --until --limit" ;;
+	actions)
+		own="--app --since --until --limit"
+		[ "$COMP_CWORD" = 2 ] && own+=" pause resume"
+		[ "${COMP_WORDS[2]}" = pause ] && own="--for"
+		[ "${COMP_WORDS[2]}" = resume ] && own=""
+		;;
+	workers | breakers) own="--app" ;;
+	breaker)
+		# targets have colons, where bash breaks words: these are cut at blanks alone
+		read -ra said <<<"${COMP_LINE:0:COMP_POINT}."
+		word=${said[-1]%.}
+		[ "${#said[@]}" = 3 ] && own="open close"
+		[ "${#said[@]}" = 4 ] && own=$(_lapidary_values "$program" breakers target)
+		[[ $word == -* ]] && own="--app --scope"
+		[[ $word == -* && ${COMP_WORDS[2]} == open ]] && own+=" --for"
+		;;
+	worker)
+		[ "$COMP_CWORD" = 2 ] && own="restart"
+		[ "$COMP_CWORD" = 3 ] && own=$(_lapidary_values "$program" workers process_id)
+		[[ $word == -* ]] && own="--now"
+		;;
 	config) [ "$COMP_CWORD" = 2 ] && own="check show" ;;
 	crash)
 		[ "$COMP_CWORD" = 2 ] && own="show"
@@ -55,6 +82,9 @@ _lapidary() {
 	esac
 	[[ $word == -* ]] && own+=" --json --help --config $(_lapidary_flags "$program")"
 	mapfile -t COMPREPLY < <(compgen -W "$own" -- "$word")
+	# and only what follows the last colon is inserted
+	[[ $word == *:* ]] && COMPREPLY=("${COMPREPLY[@]#"${word%:*}:"}")
+	return 0
 }
 
 complete -o filenames -F _lapidary lapidary
