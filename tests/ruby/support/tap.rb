@@ -21,10 +21,16 @@ module Tap
     def report
       @results.each.with_index(1) do |result, number|
         directive = result.skipped? ? " # SKIP #{result.failure.message}" : ""
-        puts "#{result.passed? || result.skipped? ? 'ok' : 'not ok'} #{number} - #{result.name}#{directive}"
+        puts "#{result.passed? || result.skipped? ? 'ok' : 'not ok'} #{number} - #{title(result)}#{directive}"
         result.failures.each { |failure| puts failure.to_s.gsub(/^/, "# ") } unless result.skipped?
       end
       puts "1..#{@results.size}"
+    end
+
+    private
+
+    def title(result)
+      result.name.delete_prefix("test_").tr("_", " ")
     end
   end
 
