@@ -56,7 +56,7 @@ struct breaker {
 	char reason[256]; /* of the latest change, for a person */
 };
 
-/* None of these may change breakers. */
+/* None of these may open or close breakers; a peer may leave (breakers_peer_left). */
 struct breakers_events {
 	void *context;
 	/* State changed: page, peers, EV_BREAKER, audit. `was` is the state before. */
