@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Counting against brute force: a rule with drawn numbers and a drawn history of notices, slightly out of
- * order as lanes make it. The oracle keeps every notice for ever and counts them anew each time; incidents
- * and decisions must come exactly where it says so. And what comes out is a document with its words.
+ * order as lanes make it, with breakers that close in between. The oracle keeps every notice for ever and
+ * counts them anew each time; incidents and decisions must come exactly where it says so. All scopes have one
+ * app name and one target, and differ in uid, network namespace or cgroup alone. And what comes out is a
+ * document with its words.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,10 +19,10 @@
 #include "user/base/file.h"
 #include "user/base/json.h"
 
-enum { CASES = 200, NOTICES = 300, APPS = 3, LATE_MS = 900 };
+enum { CASES = 200, NOTICES = 300, SCOPES = 4, LATE_MS = 900 };
 
 struct parameters {
-	uint32_t count, window_s, share, quiet_s;
+	uint32_t count, window_s, share, quiet_s, repeat_s;
 	bool database;
 };
 
@@ -66,13 +68,15 @@ static int after(void **state)
 
 static void write_rule(const struct parameters *p)
 {
-	char text[2048], share[64] = "";
+	char text[2048], share[64] = "", repeat[32] = "";
 	if (p->share)
 		snprintf(share, sizeof(share), "\"share\":{\"percent\":%u,\"of\":\"workers\"},", p->share);
+	if (p->repeat_s)
+		snprintf(repeat, sizeof(repeat), "\"repeat_s\":%u,", p->repeat_s);
 	snprintf(
 		text, sizeof(text),
 		"{\"name\":\"drawn\",\"why\":\"drawn by the property test\",\"match\":{\"notice\":\"%s\"},"
-		"\"per\":[\"app\"],\"count\":%u,\"window_s\":%u,%s\"quiet_s\":%u,\"incident\":{\"kind\":"
+		"\"per\":[\"app\"%s],\"count\":%u,\"window_s\":%u,%s%s\"quiet_s\":%u,\"incident\":{\"kind\":"
 		"\"drawn\","
 		"\"severity\":\"error\",\"subject\":\"{app}\",\"title\":\"{count} of {app}\"},\"decisions\":["
 		"{\"action\":\"worker.hold\",\"reason\":\"{count}\"},"
@@ -80,24 +84,27 @@ static void write_rule(const struct parameters *p)
 		"{\"field\":\"%s\",\"in\":[\"%s\"]}]}},"
 		"{\"action\":\"breaker.open\",\"scope\":\"query\",\"reason\":\"x\",\"when\":{\"some\":["
 		"{\"field\":\"%s\",\"not_in\":[\"%s\"]}]}}]}",
-		p->database ? "db_error" : "crash", p->count, p->window_s, share, p->quiet_s,
-		p->database ? "error" : "signal", p->database ? "refused" : "SIGSEGV",
-		p->database ? "error" : "signal", p->database ? "refused" : "SIGSEGV");
+		p->database ? "db_error" : "crash", p->database ? ",\"target\"" : "", p->count, p->window_s,
+		share, repeat, p->quiet_s, p->database ? "error" : "signal",
+		p->database ? "refused" : "SIGSEGV", p->database ? "error" : "signal",
+		p->database ? "refused" : "SIGSEGV");
 	put("rule.json", text);
 }
 
-/* What brute force knows of one app. */
+/* What brute force knows of one scope. */
 struct oracle {
 	uint64_t times[NOTICES];
 	bool plain[NOTICES]; /* refused, or SIGSEGV */
-	uint32_t count;
+	bool spent[NOTICES]; /* decisions rested on it */
+	uint32_t from, count;
 	bool open;
-	uint64_t updated_ns;
+	uint64_t updated_ns, asked_ns;
 };
 
 struct outcome {
 	unsigned updated, closed, holds, connects, queries;
 	uint32_t count;
+	struct ev_scope scope;
 };
 
 static void on_incident(void *context, const struct incident *incident)
@@ -114,6 +121,7 @@ static void on_decision(void *context, const struct decision *decision)
 	outcome->connects += strcmp(decision->scope, "connect") == 0;
 	outcome->queries += strcmp(decision->scope, "query") == 0;
 	outcome->count = decision->count;
+	outcome->scope = decision->scope_of;
 }
 
 /* Adds the notice and says what must come of it. */
@@ -121,23 +129,32 @@ static void expect(struct oracle *oracle, const struct parameters *p, uint64_t t
 		   uint32_t workers, struct outcome *wanted)
 {
 	uint64_t latest = 0;
-	uint32_t in_window = 0, others = 0;
+	uint32_t in_window = 0, fresh = 0, others = 0;
+	bool due;
 	oracle->times[oracle->count] = time_ns;
 	oracle->plain[oracle->count++] = plain;
-	for (uint32_t i = 0; i < oracle->count; i++)
+	for (uint32_t i = oracle->from; i < oracle->count; i++)
 		latest = oracle->times[i] > latest ? oracle->times[i] : latest;
-	for (uint32_t i = 0; i < oracle->count; i++) {
+	for (uint32_t i = oracle->from; i < oracle->count; i++) {
 		bool inside = oracle->times[i] + p->window_s * 1000000000ull >= latest;
 		in_window += inside;
+		fresh += inside && !oracle->spent[i];
 		others += inside && !oracle->plain[i];
 	}
 	memset(wanted, 0, sizeof(*wanted));
-	if (oracle->open) {
-		wanted->updated = 1;
-	} else if (in_window >= p->count && in_window * 100 >= p->share * (workers + in_window)) {
+	if (oracle->open)
+		due = p->repeat_s &&
+		      (!oracle->asked_ns || time_ns >= oracle->asked_ns + p->repeat_s * 1000000000ull);
+	else
+		due = (fresh = in_window);
+	due = due && fresh >= p->count && fresh * 100 >= p->share * (workers + fresh);
+	wanted->updated = oracle->open || due;
+	if (due) {
+		oracle->updated_ns = oracle->open ? oracle->updated_ns : 0;
 		oracle->open = true;
-		oracle->updated_ns = 0;
-		wanted->updated = wanted->holds = 1;
+		oracle->asked_ns = time_ns;
+		memset(oracle->spent, true, sizeof(oracle->spent[0]) * oracle->count);
+		wanted->holds = 1;
 		wanted->connects = others == 0;
 		wanted->queries = others > 0;
 		wanted->count = in_window;
@@ -146,20 +163,33 @@ static void expect(struct oracle *oracle, const struct parameters *p, uint64_t t
 		oracle->updated_ns = time_ns;
 }
 
-static void deliver(struct rules_state *rules, const struct parameters *p, uint32_t app_index,
-		    uint64_t time_ns, bool plain, uint32_t workers, const struct rules_sink *sink)
+static struct ev_scope scope_of(uint32_t index)
 {
-	struct app app = {.uid = app_index, .workers = workers};
+	return (struct ev_scope){.uid = 1 + (index == 1),
+				 .netns = 1 + (index == 2),
+				 .cgroup_id = 1 + (index == 3),
+				 .app = "shop"};
+}
+
+static void deliver(struct rules_state *rules, const struct parameters *p, uint32_t index, uint64_t time_ns,
+		    bool plain, uint32_t workers, const struct rules_sink *sink)
+{
+	struct ev_scope scope = scope_of(index);
+	struct app app = {.name = "shop",
+			  .uid = scope.uid,
+			  .netns = scope.netns,
+			  .cgroup_id = scope.cgroup_id,
+			  .workers = workers};
 	struct process process = {.id = {7, 7}, .app = &app};
-	struct crash crash = {.has_fault = true, .status = -1};
-	struct db_error error = {.reason = plain ? REASON_REFUSED : REASON_CLOSED, .availability = true};
+	struct crash crash = {.app = "shop", .has_fault = true, .status = -1};
+	struct db_error error = {.app = "shop",
+				 .target = HISTORY_TARGET,
+				 .reason = plain ? REASON_REFUSED : REASON_CLOSED,
+				 .availability = true};
 	struct notice notice = {.type = p->database ? NOTICE_DB_ERROR : NOTICE_CRASH,
 				.time_ns = time_ns,
 				.process = &process};
-	snprintf(app.name, sizeof(app.name), "app%u", app_index);
 	crash.fault.signal = plain ? SIGSEGV : SIGBUS;
-	memcpy(crash.app, app.name, sizeof(app.name));
-	memcpy(error.app, app.name, sizeof(app.name));
 	if (p->database)
 		notice.db_error = &error;
 	else
@@ -167,11 +197,30 @@ static void deliver(struct rules_state *rules, const struct parameters *p, uint3
 	rules_notice(rules, NULL, &notice, sink);
 }
 
+/* A breaker of one scope changes: closed, whoever counts by its target begins anew. */
+static void change(struct rules_state *rules, struct oracle *oracle, const struct parameters *p,
+		   uint32_t index, uint64_t time_ns)
+{
+	struct outcome got = {0};
+	struct rules_sink sink = {on_incident, on_decision, &got};
+	struct ev_breaker breaker = {
+		.scope = scope_of(index), .target = HISTORY_TARGET, .state = (uint32_t)draw(3)};
+	struct notice notice = {.type = NOTICE_BREAKER, .time_ns = time_ns, .breaker = &breaker};
+	rules_notice(rules, NULL, &notice, &sink);
+	assert_int_equal(got.updated, 0);
+	assert_int_equal(got.holds, 0);
+	if (breaker.state != BREAKER_CLOSED || !p->database)
+		return;
+	oracle->from = oracle->count;
+	oracle->asked_ns = 0;
+}
+
 static struct parameters draw_parameters(void)
 {
 	struct parameters p = {.count = 1 + (uint32_t)draw(7),
 			       .window_s = 1 + (uint32_t)draw(20),
 			       .share = draw(2) ? 0 : 1 + (uint32_t)draw(80),
+			       .repeat_s = draw(2) ? 0 : 1 + (uint32_t)draw(30),
 			       .database = draw(2)};
 	p.quiet_s = p.window_s + (uint32_t)draw(20);
 	return p;
@@ -183,9 +232,10 @@ static void tick(struct rules_state *rules, struct oracle *oracles, const struct
 	struct outcome got = {0};
 	struct rules_sink sink = {on_incident, on_decision, &got};
 	unsigned closed = 0;
-	for (int i = 0; i < APPS; i++)
+	for (int i = 0; i < SCOPES; i++)
 		if (oracles[i].open && oracles[i].updated_ns + p->quiet_s * 1000000000ull < now_ns) {
 			oracles[i].open = false;
+			oracles[i].asked_ns = 0;
 			closed++;
 		}
 	rules_tick(rules, NULL, now_ns, &sink);
@@ -195,7 +245,7 @@ static void tick(struct rules_state *rules, struct oracle *oracles, const struct
 
 static void play(const struct rules *rules, const struct parameters *p, uint64_t seed)
 {
-	static struct oracle oracles[APPS];
+	static struct oracle oracles[SCOPES];
 	struct rules_state *state = rules_state_new(rules, 1);
 	uint64_t now_ms = 10000, ticked_ms = 10000;
 	memset(oracles, 0, sizeof(oracles));
@@ -203,13 +253,16 @@ static void play(const struct rules *rules, const struct parameters *p, uint64_t
 		now_ms += draw(10) ? draw(1500) : draw(40000);
 		for (; ticked_ms + 1000 <= now_ms; ticked_ms += 1000)
 			tick(state, oracles, p, ticked_ms * HISTORY_MS);
-		uint32_t app = (uint32_t)draw(APPS), workers = (uint32_t)draw(20);
+		uint32_t index = (uint32_t)draw(SCOPES), workers = (uint32_t)draw(20);
+		struct ev_scope scope = scope_of(index);
 		uint64_t time_ns = (now_ms - draw(LATE_MS)) * HISTORY_MS;
 		bool plain = draw(4) != 0;
 		struct outcome got = {0}, wanted;
 		struct rules_sink sink = {on_incident, on_decision, &got};
-		expect(&oracles[app], p, time_ns, plain, workers, &wanted);
-		deliver(state, p, app, time_ns, plain, workers, &sink);
+		if (draw(15) == 0)
+			change(state, &oracles[index], p, index, time_ns);
+		expect(&oracles[index], p, time_ns, plain, workers, &wanted);
+		deliver(state, p, index, time_ns, plain, workers, &sink);
 		if (got.updated != wanted.updated || got.holds != wanted.holds ||
 		    got.connects != wanted.connects || got.queries != wanted.queries ||
 		    got.count != wanted.count || got.closed)
@@ -217,6 +270,8 @@ static void play(const struct rules *rules, const struct parameters *p, uint64_t
 				 "(count %u)",
 				 (unsigned long long)seed, i, got.updated, got.holds, got.count,
 				 wanted.updated, wanted.holds, wanted.count);
+		if (got.holds)
+			assert_memory_equal(&got.scope, &scope, sizeof(scope));
 	}
 	rules_state_free(state);
 }
@@ -336,8 +391,9 @@ int main(void)
 {
 	uint64_t seed = draw_start();
 	const struct CMUnitTest tests[] = {
-		{"Property 12: crashes and errors are counted as brute force counts them", test_counting,
-		 NULL, NULL, &seed},
+		{"Property 9, 11 and 12: crashes and errors are counted as brute force counts them, scope by "
+		 "scope",
+		 test_counting, NULL, NULL, &seed},
 		{"Property 19 and 23: each line is a document, each incident has a remedy of its own",
 		 test_documents, NULL, NULL, &seed},
 		{"the same history gives the same bytes", test_same_bytes, NULL, NULL, &seed},
