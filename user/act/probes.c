@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Places for tests are few, and a database that hangs keeps one until its test times out. So places are given
+ * scope by scope: whoever has the fewest tests running and waited longest comes next, and no scope takes more
+ * than half of them. Room in the list is given the same way: when it is full, the scope with the most
+ * targets gives one up, never for one that has more itself. A scope with five hundred targets that all hang
+ * then slows its own tests and nobody else's.
+ *
+ * Within a scope the test that is due longest comes first, one that a breaker waits for counts as due an
+ * interval earlier: before the others, but not instead of them for ever.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "user/act/probes.h"
+#include "user/base/digest.h"
+#include "user/base/table.h"
+#include "user/base/text.h"
+
+#define MS         UINT64_C(1000000)
+#define REACHED_NS (3600 * 1000 * MS) /* for so long one answer says that the prober can reach a target */
+#define LOST_NS    (120 * 1000 * MS)  /* twice the longest test: an answer that did not come will not */
+
+enum {
+	JITTER_PERCENT = 20,
+	EAGER_FAILURES = 10, /* so many in a row are followed closely without a breaker's wish */
+	LATER_MS = 100,
+};
+
+struct place {
+	struct ev_scope scope;
+	uint32_t tgid; /* the latest process that used a target; 0: none lives */
+	uint64_t start_ns;
+	uint32_t targets, running;
+	uint64_t served; /* number of the latest test: who waited longest has the smallest */
+};
+
+struct key {
+	struct ev_scope scope;
+	char target[SCOPE_TARGET_SIZE];
+};
+
+struct entry {
+	struct place *place;
+	struct probes_answer latest;
+	bool tested, urgent, was_reached;
+	uint32_t failures; /* in a row */
+	uint64_t token;    /* of the test that runs, 0: none */
+	uint64_t asked_ns, due_ns, used_ns, reached_ns;
+};
+
+struct probes {
+	struct probes_settings settings;
+	struct probes_events events;
+	struct table *entries, *places;
+	uint64_t random, tokens, served;
+	uint32_t running;
+};
+
+static void entry_gone(void *context, const void *key, void *value)
+{
+	struct probes *probes = context;
+	struct entry *entry = value;
+
+	(void)key;
+	if (entry->place && --entry->place->targets == 0)
+		table_delete(probes->places, &entry->place->scope);
+}
+
+struct probes *probes_new(const struct probes_settings *settings, uint64_t seed,
+			  const struct probes_events *events)
+{
+	struct probes *probes = calloc(1, sizeof(*probes));
+
+	if (!probes)
+		return NULL;
+	probes->settings = *settings;
+	probes->events = *events;
+	probes->random = seed;
+	probes->entries = table_new(sizeof(struct key), sizeof(struct entry), settings->targets_max + 1,
+				    entry_gone, probes);
+	probes->places = table_new(sizeof(struct ev_scope), sizeof(struct place), settings->targets_max + 2,
+				   NULL, NULL);
+	if (!probes->entries || !probes->places) {
+		probes_free(probes);
+		return NULL;
+	}
+	return probes;
+}
+
+void probes_free(struct probes *probes)
+{
+	if (!probes)
+		return;
+	table_free(probes->entries); /* its entries let go of their places */
+	table_free(probes->places);
+	free(probes);
+}
+
+static uint64_t jitter(struct probes *probes, uint32_t ms)
+{
+	uint64_t part = digest_mix(probes->random += UINT64_C(0x9e3779b97f4a7c15));
+
+	return ms * MS / 100 * (100 - JITTER_PERCENT + part % (2 * JITTER_PERCENT + 1));
+}
+
+static void set_key(struct key *key, const struct ev_scope *scope, const char *target)
+{
+	memset(key, 0, sizeof(*key));
+	key->scope = *scope;
+	text_copy(key->target, sizeof(key->target), target);
+}
+
+/* --- room in the list ------------------------------------------------------------------------------- */
+
+struct search {
+	const struct probes *probes;
+	const struct place *of; /* entries of this scope alone; NULL: of any */
+	const struct place *largest;
+	struct entry *found;
+	struct key key;
+	uint64_t now_ns, token;
+};
+
+static void find_largest(void *context, const void *key, void *value)
+{
+	struct search *search = context;
+	const struct place *place = value;
+
+	(void)key;
+	if (!search->largest || place->targets > search->largest->targets)
+		search->largest = place;
+}
+
+/* The scope's least recently used entry that nobody waits for. */
+static void find_oldest(void *context, const void *key, void *value)
+{
+	struct search *search = context;
+	struct entry *entry = value;
+
+	if (entry->place != search->of || entry->urgent || entry->token ||
+	    (search->found && search->found->used_ns <= entry->used_ns))
+		return;
+	search->found = entry;
+	search->key = *(const struct key *)key;
+}
+
+static bool give_up_one(struct probes *probes, const struct place *of)
+{
+	struct search search = {.of = of};
+
+	table_each(probes->entries, find_oldest, &search);
+	return search.found && table_delete(probes->entries, &search.key);
+}
+
+/* For one more of `mine`, counted already; an urgent one may also come instead of another of its scope. */
+static bool make_room(struct probes *probes, const struct place *mine, bool urgent)
+{
+	struct search search = {0};
+
+	if (table_count(probes->entries) < probes->settings.targets_max)
+		return true;
+	table_each(probes->places, find_largest, &search);
+	if (search.largest->targets > mine->targets && give_up_one(probes, search.largest))
+		return true;
+	return urgent && give_up_one(probes, mine);
+}
+
+static struct entry *find(const struct probes *probes, const struct ev_scope *scope, const char *target)
+{
+	struct key key;
+
+	set_key(&key, scope, target);
+	return table_peek(probes->entries, &key);
+}
+
+/* The entry, made when there is room for it; NULL otherwise. */
+static struct entry *need(struct probes *probes, const struct ev_scope *scope, const char *target,
+			  bool urgent, uint64_t now_ns)
+{
+	struct entry *entry = find(probes, scope, target);
+	struct place *place;
+	struct key key;
+	bool fresh;
+
+	if (entry)
+		return entry;
+	set_key(&key, scope, target);
+	place = table_put(probes->places, scope, &fresh);
+	if (!place)
+		return NULL;
+	place->scope = *scope;
+	place->targets++; /* holds it while room is made */
+	if (make_room(probes, place, urgent))
+		entry = table_put(probes->entries, &key, &fresh);
+	if (!entry) {
+		if (--place->targets == 0)
+			table_delete(probes->places, scope);
+		return NULL;
+	}
+	entry->place = place;
+	entry->latest.scope = *scope;
+	text_copy(entry->latest.target, sizeof(entry->latest.target), target);
+	entry->used_ns = now_ns;
+	/* soon, so that it is known early whether the prober can reach it; but not with all the others */
+	entry->due_ns = now_ns + jitter(probes, probes->settings.urgent_ms);
+	return entry;
+}
+
+/* --- what is used ----------------------------------------------------------------------------------- */
+
+void probes_used(struct probes *probes, const struct ev_scope *scope, const char *target, uint32_t tgid,
+		 uint64_t start_ns, uint64_t now_ns)
+{
+	struct place *place;
+	struct entry *entry;
+
+	if (probes->settings.interval_ms == 0 || !*target || strlen(target) >= SCOPE_TARGET_SIZE)
+		return;
+	entry = need(probes, scope, target, false, now_ns);
+	place = entry ? entry->place : table_peek(probes->places, scope);
+	if (entry)
+		entry->used_ns = now_ns;
+	if (place && tgid) {
+		place->tgid = tgid;
+		place->start_ns = start_ns;
+	}
+}
+
+struct change {
+	uint32_t tgid, other_tgid;
+	uint64_t start_ns, other_start_ns;
+};
+
+static void change_process(void *context, const void *key, void *value)
+{
+	const struct change *change = context;
+	struct place *place = value;
+
+	(void)key;
+	if (place->tgid != change->tgid || place->start_ns != change->start_ns)
+		return;
+	place->tgid = change->other_tgid;
+	place->start_ns = change->other_start_ns;
+}
+
+void probes_process_gone(struct probes *probes, uint32_t tgid, uint64_t start_ns, uint32_t other_tgid,
+			 uint64_t other_start_ns)
+{
+	struct change change = {tgid, other_tgid, start_ns, other_start_ns};
+
+	table_each(probes->places, change_process, &change);
+}
+
+void probes_urgent(struct probes *probes, const struct ev_scope *scope, const char *target, bool urgent,
+		   uint64_t now_ns)
+{
+	struct entry *entry;
+
+	if (probes->settings.interval_ms == 0 || !*target || strlen(target) >= SCOPE_TARGET_SIZE)
+		return;
+	entry = urgent ? need(probes, scope, target, true, now_ns) : find(probes, scope, target);
+	if (!entry)
+		return;
+	if (urgent && !entry->urgent)
+		entry->due_ns = now_ns;
+	entry->urgent = urgent;
+}
+
+/* --- answers ---------------------------------------------------------------------------------------- */
+
+static bool failed(enum probe_result result)
+{
+	return result != PROBE_OK && result != PROBE_NOT_RUN;
+}
+
+/* A test that was not run says nothing about the target, so it changes no count and makes no haste. */
+static void settle(struct probes *probes, struct entry *entry, enum probe_result result, const char *sqlstate,
+		   uint32_t ms, uint64_t now_ns)
+{
+	struct probes_answer *latest = &entry->latest;
+	bool haste;
+
+	if (result == PROBE_OK || result == PROBE_REJECTED) {
+		entry->was_reached = true;
+		entry->reached_ns = now_ns;
+	}
+	if (result != PROBE_NOT_RUN)
+		entry->failures = failed(result) ? entry->failures + 1 : 0;
+	haste = entry->urgent || (failed(result) && entry->failures <= EAGER_FAILURES);
+	entry->due_ns =
+		now_ns + jitter(probes, haste ? probes->settings.urgent_ms : probes->settings.interval_ms);
+	entry->tested = true;
+	latest->result = result;
+	latest->ms = ms;
+	latest->reached = entry->was_reached && now_ns - entry->reached_ns < REACHED_NS;
+	latest->tested_ns = now_ns;
+	text_copy(latest->sqlstate, sizeof(latest->sqlstate), sqlstate);
+	if (probes->events.answered) {
+		struct probes_answer copy = *latest; /* the callback may make the entry go */
+
+		probes->events.answered(probes->events.context, &copy);
+	}
+}
+
+static void end_running(struct probes *probes, struct entry *entry)
+{
+	entry->token = 0;
+	entry->place->running--;
+	probes->running--;
+}
+
+static void find_token(void *context, const void *key, void *value)
+{
+	struct search *search = context;
+	struct entry *entry = value;
+
+	(void)key;
+	if (entry->token == search->token)
+		search->found = entry;
+}
+
+void probes_answer(struct probes *probes, uint64_t token, enum probe_result result, const char *sqlstate,
+		   uint32_t ms, uint64_t now_ns)
+{
+	struct search search = {.token = token};
+
+	if (token == 0)
+		return;
+	table_each(probes->entries, find_token, &search);
+	if (!search.found)
+		return;
+	end_running(probes, search.found);
+	settle(probes, search.found, result, sqlstate, ms, now_ns);
+}
+
+/* --- the tick --------------------------------------------------------------------------------------- */
+
+/* Deletes what is idle; finds one whose answer is lost. */
+static void look_over(void *context, const void *key, void *value)
+{
+	struct search *search = context;
+	struct entry *entry = value;
+
+	if (entry->token) {
+		if (search->now_ns - entry->asked_ns >= LOST_NS)
+			search->found = entry;
+	} else if (!entry->urgent &&
+		   search->now_ns - entry->used_ns >= search->probes->settings.idle_ms * MS) {
+		table_delete(search->probes->entries, key);
+	}
+}
+
+static bool comes_before(const struct probes *probes, const struct entry *a, const struct entry *b)
+{
+	uint64_t ahead = probes->settings.interval_ms * MS;
+
+	if (a->place != b->place)
+		return a->place->running != b->place->running ? a->place->running < b->place->running
+							      : a->place->served < b->place->served;
+	return a->due_ns + (a->urgent ? 0 : ahead) < b->due_ns + (b->urgent ? 0 : ahead);
+}
+
+static void find_next(void *context, const void *key, void *value)
+{
+	struct search *search = context;
+	struct entry *entry = value;
+	uint32_t share = (search->probes->settings.running_max + 1) / 2;
+
+	(void)key;
+	if (entry->token || entry->due_ns > search->now_ns || !entry->place->tgid ||
+	    entry->place->running >= share)
+		return;
+	if (!search->found || comes_before(search->probes, entry, search->found))
+		search->found = entry;
+}
+
+/* False: the prober takes no more at present. */
+static bool ask(struct probes *probes, struct entry *entry, uint64_t now_ns)
+{
+	struct probes_question question = {.token = ++probes->tokens,
+					   .scope = entry->place->scope,
+					   .tgid = entry->place->tgid,
+					   .start_ns = entry->place->start_ns};
+	int err;
+
+	text_copy(question.target, sizeof(question.target), entry->latest.target);
+	err = probes->events.ask(probes->events.context, &question);
+	if (err == -EAGAIN) {
+		entry->due_ns = now_ns + LATER_MS * MS;
+		return false;
+	}
+	entry->place->served = ++probes->served;
+	if (err) {
+		settle(probes, entry, PROBE_NOT_RUN, "", 0, now_ns);
+		return true;
+	}
+	entry->token = question.token;
+	entry->asked_ns = now_ns;
+	entry->place->running++;
+	probes->running++;
+	return true;
+}
+
+void probes_tick(struct probes *probes, uint64_t now_ns)
+{
+	struct search search = {.probes = probes, .now_ns = now_ns};
+
+	if (probes->settings.interval_ms == 0)
+		return;
+	do {
+		search.found = NULL;
+		table_each(probes->entries, look_over, &search);
+		if (search.found)
+			probes_answer(probes, search.found->token, PROBE_NOT_RUN, "", 0, now_ns);
+	} while (search.found);
+	while (probes->running < probes->settings.running_max) {
+		search.found = NULL;
+		table_each(probes->entries, find_next, &search);
+		if (!search.found || !ask(probes, search.found, now_ns))
+			break;
+	}
+}
+
+/* --- for others to see ------------------------------------------------------------------------------ */
+
+bool probes_latest(const struct probes *probes, const struct ev_scope *scope, const char *target,
+		   struct probes_answer *out)
+{
+	const struct entry *entry = find(probes, scope, target);
+
+	if (!entry || !entry->tested)
+		return false;
+	*out = entry->latest;
+	return true;
+}
+
+struct listing {
+	void (*fn)(void *context, const struct probes_answer *answer);
+	void *context;
+};
+
+static void list(void *context, const void *key, void *value)
+{
+	const struct listing *listing = context;
+	const struct entry *entry = value;
+
+	(void)key;
+	if (entry->tested)
+		listing->fn(listing->context, &entry->latest);
+}
+
+void probes_each(const struct probes *probes, void (*fn)(void *context, const struct probes_answer *answer),
+		 void *context)
+{
+	struct listing listing = {fn, context};
+
+	table_each(probes->entries, list, &listing);
+}
