@@ -23,6 +23,7 @@ end
 # Calls through a breaker: what is refused, with which words, and the one trial while it is half-open.
 class BreakerTest < LapidaryTest
   def setup
+    super
     @page = Scripted::Page.new
     @board = Lapidary::Board.new
     @board.page = Lapidary::Page.open(@page.read_only)

@@ -6,6 +6,7 @@ require_relative "support/lapidary"
 # The state page: what a word means, where it is found, and what is no page.
 class PageTest < LapidaryTest
   def setup
+    super
     @pages = []
   end
 

@@ -17,14 +17,16 @@ class LapidaryTest < Minitest::Test
     define_method("test_Property #{number}: #{text}", &test)
   end
 
+  attr_reader :agent
+
+  def setup
+    @agent = Scripted::Agent.new
+  end
+
   def teardown
     Lapidary.stop
     Lapidary.on_restart
-    @agent&.close
-  end
-
-  def agent
-    @agent ||= Scripted::Agent.new
+    @agent.close
   end
 
   def start(**more)

@@ -22,7 +22,7 @@ module Tap
       @results.each.with_index(1) do |result, number|
         directive = result.skipped? ? " # SKIP #{result.failure.message}" : ""
         puts "#{result.passed? || result.skipped? ? 'ok' : 'not ok'} #{number} - #{title(result)}#{directive}"
-        result.failures.each { |failure| puts failure.to_s.gsub(/^/, "# ") } unless result.skipped?
+        result.failures.each { |failure| puts failure.message.gsub(/^/, "# ") } unless result.skipped?
       end
       puts "1..#{@results.size}"
     end

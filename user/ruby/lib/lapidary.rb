@@ -57,7 +57,7 @@ module Lapidary
       @client&.stop unless @client&.inherited?
       Fork.install
       @at_exit ||= at_exit { stop }
-      begin_client(Client.new(settings, @board, @in_flight, @restart, @handlers))
+      begin_client { Client.new(settings, @board, @in_flight, @restart, @handlers) }
       wait_for_boot if hold
       nil
     end
@@ -126,9 +126,7 @@ module Lapidary
       @board.after_fork
       @in_flight = InFlight.new
       @restart = @restart.successor
-      begin_client(@client.after_fork(@in_flight, @restart), delay: Client::FORK_SECONDS)
-    rescue StandardError # a fork is never to fail because of us
-      @client = nil
+      begin_client(delay: Client::FORK_SECONDS) { @client.after_fork(@in_flight, @restart) }
     end
 
     private
@@ -139,10 +137,10 @@ module Lapidary
     end
 
     # Without a thread or a pipe to be had, it is as if there were no agent.
-    def begin_client(client, delay: nil)
-      @client = client
-      client.start(delay: delay)
-    rescue ThreadError, SystemCallError
+    def begin_client(delay: nil)
+      @client = yield
+      @client.start(delay: delay)
+    rescue ThreadError, IOError, SystemCallError
       @client = nil
     end
   end
