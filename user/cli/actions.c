@@ -43,14 +43,15 @@ static const char examples[] =
 static void row(struct grid *grid, const cJSON *one)
 {
 	const char *outcome = json_text(one, "outcome"), *target = json_text(one, "target");
+	const char *scope = json_text(one, "scope");
 	const cJSON *took = cJSON_GetObjectItem(one, "took_ms"), *pid = cJSON_GetObjectItem(one, "pid");
 	char time[24];
 
 	grid_cell(grid, TINT_NONE, "%s", time_short(json_text(one, "time"), time));
 	grid_cell(grid, TINT_CYAN, "%s", json_text(one, "action"));
 	grid_cell(grid, TINT_BOLD, "%s", json_text(one, "app"));
-	if (*target || !cJSON_IsNumber(pid))
-		grid_cell(grid, TINT_NONE, "%s", target);
+	if (*target || !cJSON_IsNumber(pid)) /* with which of its breakers */
+		grid_cell(grid, TINT_NONE, "%s%s%s", target, *target && *scope ? " " : "", scope);
 	else
 		grid_cell(grid, TINT_NONE, "%.0f", pid->valuedouble);
 	grid_cell(grid, TINT_NONE, "%s", json_text(one, "by"));

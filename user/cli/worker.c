@@ -30,7 +30,6 @@ static const struct help worker_help = {
 
 static int tell(const cJSON *answer, const struct listing *listing)
 {
-	const char *reason = json_text(answer, "outcome_reason");
 	int printed = EXIT_FINE, code;
 	char what[64];
 
@@ -43,7 +42,7 @@ static int tell(const cJSON *answer, const struct listing *listing)
 		       json_text(answer, "app"));
 		tint_print(stdout, listing->colour, outcome_tint(json_text(answer, "outcome")),
 			   json_text(answer, "outcome"));
-		printf("%s%s; 'lapidary actions' shows how it ends (%s)\n", *reason ? ": " : "", reason,
+		printf(" by %s; 'lapidary actions' shows how it ends (%s)\n", json_text(answer, "by"),
 		       json_text(answer, "id"));
 	}
 	return printed ? printed : code;
