@@ -188,6 +188,11 @@ module Scripted
       !IO.select([@server], nil, nil, 0).nil?
     end
 
+    # Leaves the socket to a forked child.
+    def close_here
+      @server.close
+    end
+
     def close
       (@peers.map(&:socket) << @server).each { |one| one.close unless one.closed? }
       FileUtils.rm_rf(@folder) if @folder
