@@ -212,7 +212,7 @@ static void reached_means_that_it_was_answered_once(void **state)
 	answer(PROBE_TIMEOUT, "");
 	assert_true(w.last.reached); /* its failures count */
 	run_until_asked(1000);
-	w.now_ns += 3599 * SECOND;
+	w.now_ns += 3600 * SECOND;
 	answer(PROBE_TIMEOUT, "");
 	assert_false(w.last.reached); /* for an hour */
 }
