@@ -181,6 +181,54 @@ static void lanes(struct history *h)
 	ticks(h, 7500, 12500, 1000);
 }
 
+/*
+ * A database goes, is missed by the prober, comes back and goes again: the breaker is asked for, closes, and
+ * is asked for again by a volume of its own. Beside it an app of the same name in another network.
+ */
+static void database_again(struct history *h)
+{
+	struct ev_scope shop = history_scope("shop"), other = history_scope("shop");
+	other.netns = 4026532000;
+	cluster(h, 2);
+	history_hello(h, WORKER, "shop", ACCEPTS_BREAKER | ACCEPTS_RESTART | ACCEPTS_HOLD, 3100);
+	for (uint32_t i = 0; i < 5; i++)
+		history_conn(h, WORKER + i % 2, 0xc0000 + i, CONN_FAILED, REASON_REFUSED, 5000 + 100 * i);
+	history_breaker(h, &shop, BREAKER_CONNECT, BREAKER_OPEN, 5401);
+	for (uint32_t i = 0; i < 4; i++) {
+		history_probe(h, &shop, PROBE_REFUSED, 1, "", 5500 + 500 * i);
+		history_probe(h, &other, PROBE_OK, 1, "", 5501 + 500 * i);
+	}
+	ticks(h, 8000, 10000, 1000);
+	history_probe(h, &shop, PROBE_OK, 1, "", 10100);
+	history_breaker(h, &shop, BREAKER_CONNECT, BREAKER_CLOSED, 10101);
+	for (uint32_t i = 0; i < 6; i++)
+		history_conn(h, WORKER + i % 2, 0xd0000 + i, CONN_FAILED, REASON_REFUSED, 12000 + 100 * i);
+	ticks(h, 13000, 100000, 29000);
+}
+
+/* A statement that kills every worker it is given to, and the worker that is then replaced. */
+static void poisoned(struct history *h)
+{
+	static const char sql[] = "select body from articles where id = $1";
+	struct ev_scope shop = history_scope("shop");
+	cluster(h, 6);
+	for (uint32_t i = 0; i < 6; i++) {
+		uint64_t ms = 10000 + 4000 * i;
+		struct ev_fault ev = history_fault_of(h, WORKER + i, SIGSEGV, ms);
+		history_conn(h, WORKER + i, 0xc0de0, CONN_OPEN, 0, ms - 100);
+		history_location(h, WORKER + i, ms, "/usr/local/lib/crashy.so", 0x1139);
+		ev.flags |= FAULT_DEFAULT_ACTION;
+		ev.conn = 0xc0de0;
+		ev.sql_start_ns = (ms - 10) * HISTORY_MS;
+		ev.sql_len = sizeof(sql) - 1;
+		memcpy(ev.sql, sql, ev.sql_len);
+		h->emit(h->context, &ev.head);
+		history_exit(h, WORKER + i, SIGSEGV, 0, ms + 1);
+	}
+	history_action(h, 0, &shop, "worker.hold", ACTION_SENT, 18001);
+	ticks(h, 30000, 40000, 1000);
+}
+
 static const struct {
 	const char *name;
 	void (*write)(struct history *h);
@@ -196,6 +244,8 @@ static const struct {
 	{"vm_error", vm_error},
 	{"lost", lost},
 	{"lanes", lanes},
+	{"database_again", database_again},
+	{"poisoned", poisoned},
 };
 
 static int write_one(size_t index, const char *directory, const uint8_t *digest)
