@@ -169,7 +169,8 @@ static void play_worker(struct worker *worker)
 static void check_end(const struct worker *worker)
 {
 	int signal = WIFSIGNALED(worker->status) ? WTERMSIG(worker->status) : 0;
-	bool ours = signal == SIGKILL && worker->killed && !worker->request.now;
+	bool ours = signal == SIGKILL && worker->killed &&
+		    worker->kill_ns >= worker->told_ns + usual.deadline_ms * MS;
 	char words[64];
 
 	if (signal == 0)
@@ -181,7 +182,9 @@ static void check_end(const struct worker *worker)
 	else
 		snprintf(words, sizeof(words), "died of SIG%s ", sigabbrev_np(signal));
 	HOLDS(worker->outcome == ACTION_DONE);
-	HOLDS(strstr(worker->reason, words) == worker->reason);
+	if (strstr(worker->reason, words) != worker->reason)
+		fail_msg("seed %llu: \"%s\" instead of \"%s\"", (unsigned long long)seed_of_case,
+			 worker->reason, words);
 	if (strncmp(words, "died", 4) == 0)
 		HOLDS(strstr(worker->reason, "did not send"));
 }
