@@ -158,7 +158,8 @@ void mappings_tick(struct agent *agent); /* says what was lost */
 /* agent_crash.c */
 int crash_stage_new(struct agent *agent);
 void crash_stage_free(struct agent *agent);
-void crash_fault(struct agent *agent, const struct ev_fault *fault); /* before the pipeline sees it */
+/* Before the pipeline sees it, right before: the record must stay until that step is over. */
+void crash_fault(struct agent *agent, const struct ev_fault *fault);
 void crash_confirmed(struct agent *agent, const struct crash *confirmed, const char *server);
 void crash_ended(struct agent *agent, const struct notice *notice);
 /* Everything up to this moment that is a crash has been handed to the store. */

@@ -62,8 +62,9 @@ static const char *capture_level(const struct agent *agent, uint32_t tgid, uint6
 	return watched && watched->capture[0] ? watched->capture : agent->config.capture;
 }
 
-static void keep_capture(struct agent *agent, const struct ev_fault *fault)
+static void keep_capture(struct agent *agent, void *payload)
 {
+	const struct ev_fault *fault = *(const struct ev_fault **)payload;
 	bool stack = strcmp(capture_level(agent, fault->head.tgid, fault->head.start_ns), "stack") == 0;
 	struct capture_key key = key_of(&fault->head);
 	struct capture *capture = table_get(agent->captures, &key);
@@ -96,9 +97,12 @@ static void add_build_id(struct agent *agent, struct ev_location *location, uint
 				targets_build_id(agent->targets, &regions[i], location->build_id);
 }
 
+/* The stack is copied after the step, since new memory is dear and an order may be waiting; before the
+ * report. */
 void crash_fault(struct agent *agent, const struct ev_fault *fault)
 {
 	struct ev_location location = {0};
+	const struct ev_fault **later;
 
 	mappings_take(
 		agent,
@@ -108,7 +112,9 @@ void crash_fault(struct agent *agent, const struct ev_fault *fault)
 	location.fault_time_ns = fault->head.time_ns;
 	agent_make(agent, &location.head, EV_LOCATION, sizeof(location), fault->head.tgid,
 		   fault->head.start_ns);
-	keep_capture(agent, fault);
+	later = agent_later(agent, sizeof(*later), keep_capture);
+	if (later)
+		*later = fault;
 }
 
 /* The process's regions with the build-ids that are known by now; the caller frees. */

@@ -61,9 +61,19 @@ static void record_outcome(struct agent *agent, void *payload)
 	agent_make(agent, &record->ev.head, EV_ACTION, sizeof(record->ev), record->tgid, record->start_ns);
 }
 
+static void keep_audit(struct agent *agent, void *payload)
+{
+	store_action(agent->store, *(cJSON **)payload);
+}
+
+/* Waking the store's thread takes longer than the order itself: inside a step it comes after the order. */
 void orders_audit(struct agent *agent, cJSON *audit)
 {
-	if (audit)
+	cJSON **later = audit && agent->stepping ? agent_later(agent, sizeof(audit), keep_audit) : NULL;
+
+	if (later)
+		*later = audit;
+	else if (audit)
 		store_action(agent->store, audit);
 }
 
@@ -85,7 +95,7 @@ void orders_outcome(struct agent *agent, const char *id, enum action_outcome out
 		text_copy(record->ev.action, sizeof(record->ev.action), json_text(audit, "action"));
 		text_copy(record->ev.scope.app, sizeof(record->ev.scope.app), json_text(audit, "app"));
 	}
-	store_action(agent->store, audit);
+	orders_audit(agent, audit);
 }
 
 /* --- consent ---------------------------------------------------------------------------------------- */
