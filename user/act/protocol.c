@@ -291,7 +291,7 @@ static bool is_rest(const char *at, const char *end)
 int protocol_read(const char *line, size_t size, struct app_message *out, const char **code, char *why,
 		  size_t why_size)
 {
-	struct app_message message = {0};
+	struct app_message message;
 	const char *what = "not JSON", *end = line;
 	size_t place = 0;
 	cJSON *object;
@@ -312,6 +312,7 @@ int protocol_read(const char *line, size_t size, struct app_message *out, const 
 		snprintf(why, why_size, "byte %zu: not JSON", (size_t)(end - line));
 		err = -EBADMSG;
 	} else {
+		memset(&message, 0, sizeof(message)); /* the whole union, and the padding */
 		err = read_message(object, &message, code, why, why_size);
 	}
 	cJSON_Delete(object);
