@@ -359,6 +359,7 @@ static void another_root_has_its_own_files(void **state)
 {
 	pid_t jailed = place_process(in_chroot, NULL), alone = place_process(in_jail, NULL);
 	struct prober_question q;
+	char folder[256];
 
 	(void)state;
 	place_write("jail/etc/hosts", "127.0.0.1 db.test\n", 0644);
@@ -367,6 +368,10 @@ static void another_root_has_its_own_files(void **state)
 	strcpy(q.user, "probe");
 	expect(q, PROBE_OK, "");
 	expect(question(here, "%2Frun", place_port), PROBE_REFUSED, "");
+	place_path(folder, sizeof(folder), "jail/run");
+	chmod(folder, 0700); /* where the app may go and the prober may not, nothing is known */
+	expect_not_run(q, "permission denied");
+	chmod(folder, 0777);
 	expect(question(jailed, "db.test", place_port), PROBE_OK, "");
 	expect(question(jailed, "nobody.test", place_port), PROBE_NO_HOST, "");
 	expect_timeout(question(alone, "nobody.test", place_port)); /* in the resolver */

@@ -2,9 +2,8 @@
 /*
  * Places for tests are few, and a database that hangs keeps one until its test times out. So places are given
  * scope by scope: whoever has the fewest tests running and waited longest comes next, and no scope takes more
- * than half of them. Room in the list is given the same way: when it is full, the scope with the most
- * targets gives one up, never for one that has more itself. A scope with five hundred targets that all hang
- * then slows its own tests and nobody else's.
+ * than half of them. A scope with five hundred targets that all hang then slows its own tests and nobody
+ * else's.
  *
  * Within a scope the test that is due longest comes first, one that a breaker waits for counts as due an
  * interval earlier: before the others, but not instead of them for ever.
@@ -12,9 +11,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include "user/act/probes.h"
+#include "user/act/probes_private.h"
 #include "user/base/digest.h"
-#include "user/base/table.h"
 #include "user/base/text.h"
 
 #define MS         UINT64_C(1000000)
@@ -27,46 +25,6 @@ enum {
 	LATER_MS = 100,
 };
 
-struct place {
-	struct ev_scope scope;
-	uint32_t tgid; /* the latest process that used a target; 0: none lives */
-	uint64_t start_ns;
-	uint32_t targets, running;
-	uint64_t served; /* number of the latest test: who waited longest has the smallest */
-};
-
-struct key {
-	struct ev_scope scope;
-	char target[SCOPE_TARGET_SIZE];
-};
-
-struct entry {
-	struct place *place;
-	struct probes_answer latest;
-	bool tested, urgent, was_reached;
-	uint32_t failures; /* in a row */
-	uint64_t token;    /* of the test that runs, 0: none */
-	uint64_t asked_ns, due_ns, used_ns, reached_ns;
-};
-
-struct probes {
-	struct probes_settings settings;
-	struct probes_events events;
-	struct table *entries, *places;
-	uint64_t random, tokens, served;
-	uint32_t running;
-};
-
-static void entry_gone(void *context, const void *key, void *value)
-{
-	struct probes *probes = context;
-	struct entry *entry = value;
-
-	(void)key;
-	if (entry->place && --entry->place->targets == 0)
-		table_delete(probes->places, &entry->place->scope);
-}
-
 struct probes *probes_new(const struct probes_settings *settings, uint64_t seed,
 			  const struct probes_events *events)
 {
@@ -77,11 +35,7 @@ struct probes *probes_new(const struct probes_settings *settings, uint64_t seed,
 	probes->settings = *settings;
 	probes->events = *events;
 	probes->random = seed;
-	probes->entries = table_new(sizeof(struct key), sizeof(struct entry), settings->targets_max + 1,
-				    entry_gone, probes);
-	probes->places = table_new(sizeof(struct ev_scope), sizeof(struct place), settings->targets_max + 2,
-				   NULL, NULL);
-	if (!probes->entries || !probes->places) {
+	if (!probes_list_init(probes)) {
 		probes_free(probes);
 		return NULL;
 	}
@@ -92,8 +46,7 @@ void probes_free(struct probes *probes)
 {
 	if (!probes)
 		return;
-	table_free(probes->entries); /* its entries let go of their places */
-	table_free(probes->places);
+	probes_list_done(probes);
 	free(probes);
 }
 
@@ -104,121 +57,29 @@ static uint64_t jitter(struct probes *probes, uint32_t ms)
 	return ms * MS / 100 * (100 - JITTER_PERCENT + part % (2 * JITTER_PERCENT + 1));
 }
 
-static void set_key(struct key *key, const struct ev_scope *scope, const char *target)
-{
-	memset(key, 0, sizeof(*key));
-	key->scope = *scope;
-	text_copy(key->target, sizeof(key->target), target);
-}
-
-/* --- room in the list ------------------------------------------------------------------------------- */
-
-struct search {
-	const struct probes *probes;
-	const struct place *of; /* entries of this scope alone; NULL: of any */
-	const struct place *largest;
-	struct entry *found;
-	struct key key;
-	uint64_t now_ns, token;
-};
-
-static void find_largest(void *context, const void *key, void *value)
-{
-	struct search *search = context;
-	const struct place *place = value;
-
-	(void)key;
-	if (!search->largest || place->targets > search->largest->targets)
-		search->largest = place;
-}
-
-/* The scope's least recently used entry that nobody waits for. */
-static void find_oldest(void *context, const void *key, void *value)
-{
-	struct search *search = context;
-	struct entry *entry = value;
-
-	if (entry->place != search->of || entry->urgent || entry->token ||
-	    (search->found && search->found->used_ns <= entry->used_ns))
-		return;
-	search->found = entry;
-	search->key = *(const struct key *)key;
-}
-
-static bool give_up_one(struct probes *probes, const struct place *of)
-{
-	struct search search = {.of = of};
-
-	table_each(probes->entries, find_oldest, &search);
-	return search.found && table_delete(probes->entries, &search.key);
-}
-
-/* For one more of `mine`, counted already; an urgent one may also come instead of another of its scope. */
-static bool make_room(struct probes *probes, const struct place *mine, bool urgent)
-{
-	struct search search = {0};
-
-	if (table_count(probes->entries) < probes->settings.targets_max)
-		return true;
-	table_each(probes->places, find_largest, &search);
-	if (search.largest->targets > mine->targets && give_up_one(probes, search.largest))
-		return true;
-	return urgent && give_up_one(probes, mine);
-}
-
-static struct entry *find(const struct probes *probes, const struct ev_scope *scope, const char *target)
-{
-	struct key key;
-
-	set_key(&key, scope, target);
-	return table_peek(probes->entries, &key);
-}
-
-/* The entry, made when there is room for it; NULL otherwise. */
+/* A new one is tested soon, so that it is known early whether the prober can reach it; not with all others.
+ */
 static struct entry *need(struct probes *probes, const struct ev_scope *scope, const char *target,
 			  bool urgent, uint64_t now_ns)
 {
-	struct entry *entry = find(probes, scope, target);
-	struct place *place;
-	struct key key;
 	bool fresh;
+	struct entry *entry;
 
-	if (entry)
-		return entry;
-	set_key(&key, scope, target);
-	place = table_put(probes->places, scope, &fresh);
-	if (!place)
+	if (probes->settings.interval_ms == 0 || !*target || strlen(target) >= SCOPE_TARGET_SIZE)
 		return NULL;
-	place->scope = *scope;
-	place->targets++; /* holds it while room is made */
-	if (make_room(probes, place, urgent))
-		entry = table_put(probes->entries, &key, &fresh);
-	if (!entry) {
-		if (--place->targets == 0)
-			table_delete(probes->places, scope);
-		return NULL;
+	entry = probes_list_need(probes, scope, target, urgent, &fresh);
+	if (entry && fresh) {
+		entry->used_ns = now_ns;
+		entry->due_ns = now_ns + jitter(probes, probes->settings.urgent_ms);
 	}
-	entry->place = place;
-	entry->latest.scope = *scope;
-	text_copy(entry->latest.target, sizeof(entry->latest.target), target);
-	entry->used_ns = now_ns;
-	/* soon, so that it is known early whether the prober can reach it; but not with all the others */
-	entry->due_ns = now_ns + jitter(probes, probes->settings.urgent_ms);
 	return entry;
 }
-
-/* --- what is used ----------------------------------------------------------------------------------- */
 
 void probes_used(struct probes *probes, const struct ev_scope *scope, const char *target, uint32_t tgid,
 		 uint64_t start_ns, uint64_t now_ns)
 {
-	struct place *place;
-	struct entry *entry;
-
-	if (probes->settings.interval_ms == 0 || !*target || strlen(target) >= SCOPE_TARGET_SIZE)
-		return;
-	entry = need(probes, scope, target, false, now_ns);
-	place = entry ? entry->place : table_peek(probes->places, scope);
+	struct entry *entry = need(probes, scope, target, false, now_ns);
+	struct place *place = entry ? entry->place : table_peek(probes->places, scope);
 	if (entry)
 		entry->used_ns = now_ns;
 	if (place && tgid) {
@@ -255,17 +116,21 @@ void probes_process_gone(struct probes *probes, uint32_t tgid, uint64_t start_ns
 void probes_urgent(struct probes *probes, const struct ev_scope *scope, const char *target, bool urgent,
 		   uint64_t now_ns)
 {
-	struct entry *entry;
+	struct entry *entry =
+		urgent ? need(probes, scope, target, true, now_ns) : probes_list_find(probes, scope, target);
 
-	if (probes->settings.interval_ms == 0 || !*target || strlen(target) >= SCOPE_TARGET_SIZE)
-		return;
-	entry = urgent ? need(probes, scope, target, true, now_ns) : find(probes, scope, target);
 	if (!entry)
 		return;
 	if (urgent && !entry->urgent)
 		entry->due_ns = now_ns;
 	entry->urgent = urgent;
 }
+
+struct search {
+	const struct probes *probes;
+	struct entry *found;
+	uint64_t now_ns, token;
+};
 
 /* --- answers ---------------------------------------------------------------------------------------- */
 
@@ -427,7 +292,7 @@ void probes_tick(struct probes *probes, uint64_t now_ns)
 bool probes_latest(const struct probes *probes, const struct ev_scope *scope, const char *target,
 		   struct probes_answer *out)
 {
-	const struct entry *entry = find(probes, scope, target);
+	const struct entry *entry = probes_list_find(probes, scope, target);
 
 	if (!entry || !entry->tested)
 		return false;
