@@ -108,10 +108,8 @@ static void ask(struct gate *gate, const struct gate_settings *settings, uint64_
 		return;
 	for (unsigned i = 0; i < count; i++)
 		HOLDS(strcmp(passed[i].id, pass.id) != 0);
-	passed[count] = (struct passed){.time_ns = now,
-					.scope = scope,
-					.restart = restart,
-					.under_way = true};
+	passed[count] =
+		(struct passed){.time_ns = now, .scope = scope, .restart = restart, .under_way = true};
 	memcpy(passed[count++].id, pass.id, sizeof(pass.id));
 	for (unsigned i = 0; i < SCOPES; i++)
 		HOLDS(gate_restarting(gate, &scopes[i]) == going(i));

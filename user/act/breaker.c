@@ -81,7 +81,7 @@ bool breakers_outcome(struct breakers *breakers, uint64_t peer, const char *tria
 		return false;
 	known = table_peek(breakers->trials, id);
 	entry = known ? *known : NULL;
-	if (!breaker_lasts(breakers, entry) || entry->breaker.trial_peer != peer ||
+	if (!entry || !breaker_lasts(breakers, entry) || entry->breaker.trial_peer != peer ||
 	    breakers->now_ns >= entry->trial_end_ns)
 		return false;
 	if (ok)
