@@ -23,7 +23,9 @@
 		}                                                                                            \
 	} while (0)
 
-enum { WORLD_SEATS = 1100 };
+#ifndef WORLD_SEATS
+#define WORLD_SEATS 1100
+#endif
 
 struct world;
 
