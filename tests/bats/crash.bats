@@ -176,7 +176,7 @@ crashy_recurses() {
 	row=$(crash_wait "$pid")
 	row_is "$pid" SIGFPE FPE_INTDIV "$(jq -r .fault_address <<<"$row")" arithmetic
 	module_is_crashy divide
-	confirmed_by death
+	confirmed_by default_action
 }
 
 @test "through Fiddle: NULL, an unmapped address, a jump to nowhere, abort" {
