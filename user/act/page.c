@@ -56,8 +56,17 @@ static int open_memory(void)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Maps, seals and reopens; `fd` stays the caller's. */
-static int make(struct page *page, int fd)
+static void fill_header(struct page_bytes *bytes, uint64_t epoch)
+{
+	bytes->magic = 0x3147504c; /* "LPG1" */
+	bytes->header_size = PAGE_HEADER_SIZE;
+	bytes->epoch = epoch;
+	bytes->slots = PAGE_SLOTS;
+	bytes->slot_size = PAGE_SLOT_SIZE;
+}
+
+/* Maps, fills, seals and reopens; `fd` stays the caller's. */
+static int make(struct page *page, int fd, uint64_t epoch)
 {
 	char path[40];
 	void *bytes;
@@ -68,6 +77,7 @@ static int make(struct page *page, int fd)
 	if (bytes == MAP_FAILED)
 		return -errno;
 	page->bytes = bytes;
+	fill_header(page->bytes, epoch);
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) != 0)
 		return -errno;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
@@ -85,14 +95,9 @@ int page_new(uint64_t epoch, struct page **out)
 	page->fd = -1;
 	err = fd = open_memory();
 	if (fd >= 0)
-		err = make(page, fd);
+		err = make(page, fd, epoch);
 	if (err)
 		goto out;
-	page->bytes->magic = 0x3147504c; /* "LPG1" */
-	page->bytes->header_size = PAGE_HEADER_SIZE;
-	page->bytes->epoch = epoch;
-	page->bytes->slots = PAGE_SLOTS;
-	page->bytes->slot_size = PAGE_SLOT_SIZE;
 	*out = page;
 	page = NULL;
 out:

@@ -149,7 +149,7 @@ static size_t weight(const struct session *session)
 /* Past the limit whoever holds most pays, so that no one's restraint is another's room. */
 static void weigh(struct sessions *sessions)
 {
-	while (sessions->held + sessions->unsent > HELD_MAX) {
+	while (sessions->first && sessions->held + sessions->unsent > HELD_MAX) {
 		struct session *heaviest = sessions->first;
 
 		for (struct session *session = sessions->first; session; session = session->next)
