@@ -37,6 +37,8 @@ struct acting {
 	struct line_breaker *listed; /* the breakers of the welcome that is being made */
 	char (*listed_ids)[40];
 	char hold_reason[256];
+	char problem[112]; /* of the prober, told last */
+	uint64_t problem_ns;
 	uv_timer_t fine, beat;
 	bool timers, closing;
 };

@@ -215,6 +215,19 @@ static void out_of_patience(uv_timer_t *timer)
 	answer(test, PROBE_NOT_RUN, "", 0);
 }
 
+/* The same trouble comes back with each test: it is told once in a minute. */
+static void tell_problem(struct agent *agent, const char *detail)
+{
+	struct acting *acting = agent->acting;
+	uint64_t now = mono_now();
+
+	if (strcmp(acting->problem, detail) == 0 && now - acting->problem_ns < 60000000000ull)
+		return;
+	text_copy(acting->problem, sizeof(acting->problem), detail);
+	acting->problem_ns = now;
+	log_say(LOG_WARN, "prober", "a database could not be tested: %s", detail);
+}
+
 static void has_answered(uv_poll_t *poll, int status, int events)
 {
 	struct test *test = poll->data;
@@ -234,7 +247,7 @@ static void has_answered(uv_poll_t *poll, int status, int events)
 	text_clean(words.sqlstate);
 	text_clean(words.detail);
 	if (words.result == PROBE_NOT_RUN)
-		log_say(LOG_WARN, "prober", "a database could not be tested: %s", words.detail);
+		tell_problem(test->agent, words.detail);
 	answer(test, words.result, words.sqlstate, words.ms);
 }
 
