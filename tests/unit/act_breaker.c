@@ -233,12 +233,19 @@ static void a_trial_is_answered_in_time_or_lost(void **state)
 	assert_false(breakers_outcome(w.breakers, 11, id, true, w.now_ns));
 	pass_wait(BREAKER_QUERY);
 	assert_int_equal(w.trials, 2);
+	/* too late, though no tick has said so yet */
+	assert_false(breakers_outcome(w.breakers, 11, w.trial_id, true, w.now_ns + 2000 * MS_NS));
+	breakers_tick(w.breakers, w.now_ns);
+	assert_int_equal(state_of(BREAKER_QUERY), BREAKER_OPEN);
+	w.now_ns += 2000 * MS_NS;
+	pass_wait(BREAKER_QUERY);
+	assert_int_equal(w.trials, 3);
 	/* it leaves: the next one tries, at once */
 	memcpy(id, w.trial_id, sizeof(id));
 	w.peers[0] = 0;
 	w.peers[1] = 12;
 	breakers_peer_left(w.breakers, 11, w.now_ns);
-	assert_int_equal(w.trials, 3);
+	assert_int_equal(w.trials, 4);
 	assert_int_equal(w.trial_peer, 12);
 	assert_false(breakers_outcome(w.breakers, 11, id, true, w.now_ns));
 	w.peers[1] = 0;
@@ -265,6 +272,7 @@ static void the_cap_is_hard(void **state)
 		breakers_evidence(w.breakers, &scope, TARGET, BREAKER_CONNECT, w.now_ns);
 	}
 	assert_true(w.now_ns == opened_ns + 60000 * MS_NS);
+	assert_string_equal(w.last.reason, "it was open as long as it may be");
 }
 
 static void what_ran_out_is_not_revived(void **state)
