@@ -407,8 +407,8 @@ class ClientTest < LapidaryTest
   end
 
   def test_requiring_it_starts_nothing
-    said, = ruby("p Thread.list.size, Dir.children('/proc/self/fd').size <= 10, $LOADED_FEATURES.grep(/middleware/)")
-    assert_equal "1\ntrue\n[]\n", said
+    said, = ruby("p Thread.list.size, Dir.children('/proc/self/fd').size <= 10")
+    assert_equal "1\ntrue\n", said
   end
 
   def test_without_descriptors_it_is_as_without_an_agent

@@ -9,14 +9,6 @@
 #
 # An agent that is missing, stopped, slow or false is no error: breakers are closed, nothing waits, and the
 # library goes on looking for it.
-module Lapidary
-  autoload :Middleware, "lapidary/middleware"
-
-  @board = nil
-  @breakers = {}
-  @handlers = {}
-end
-
 require_relative "lapidary/version"
 require_relative "lapidary/target"
 require_relative "lapidary/clock"
@@ -37,10 +29,13 @@ require_relative "lapidary/in_flight"
 require_relative "lapidary/pools"
 require_relative "lapidary/client"
 require_relative "lapidary/fork"
+require_relative "lapidary/middleware"
 
 module Lapidary
   ACCEPTS = %w[breaker restart hold].freeze
 
+  @breakers = {}
+  @handlers = {}
   @board = Board.new
   @in_flight = InFlight.new
   @restart = Restart.new

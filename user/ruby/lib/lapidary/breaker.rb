@@ -65,7 +65,7 @@ module Lapidary
     # Page and slot belong together in one object, so that a page that is exchanged meanwhile is never read
     # at the place of the old one.
     def word(kind)
-      at = Page::WORD_AT.fetch(kind) { raise ArgumentError, "kind is :query or :connect, not #{kind.inspect}" }
+      at = Page::WORD_AT[kind] || raise(ArgumentError, "kind is :query or :connect, not #{kind.inspect}")
       page = @board.page or return 0
       slot = @slot
       unless slot && slot.page.equal?(page)
