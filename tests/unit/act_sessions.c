@@ -77,6 +77,32 @@ static void hello_has_a_second(void **state)
 	assert_non_null(b->session);
 }
 
+static void a_stopped_agent_blames_nobody(void **state)
+{
+	(void)state;
+	world_open(&world, 0, 10, 1);
+	world_open(&world, 1, 11, 1);
+	world_say_all(&world, 1, HELLO);
+	world_owe(&world, 1, 1000);
+	world_pass(&world, 500);
+	world.now += 60000 * WORLD_MS; /* SIGSTOP, and SIGCONT */
+	world_pass(&world, 10);
+	assert_non_null(a->session);
+	assert_non_null(b->session);
+	world_pass(&world, 600);
+	assert_string_equal(a->code, "no_hello");
+	world_pass(&world, 10000);
+	assert_string_equal(b->code, "not_reading");
+	world_open(&world, 1, 11, 1);
+	world_say_all(&world, 1, HELLO);
+	world.now += 3600000 * WORLD_MS; /* nothing happened, so no clock ran */
+	world_owe(&world, 1, 1000);
+	world_pass(&world, UNREAD_MS - 100);
+	assert_non_null(b->session);
+	world_pass(&world, 200);
+	assert_null(b->session);
+}
+
 static void nothing_goes_before_hello_nor_a_second_one_after(void **state)
 {
 	(void)state;
@@ -345,6 +371,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_peer_lives_and_leaves),
 		TEST(hello_has_a_second),
+		TEST(a_stopped_agent_blames_nobody),
 		TEST(nothing_goes_before_hello_nor_a_second_one_after),
 		TEST(mistakes_are_answered_a_few_times_a_second),
 		TEST(a_thousand_lines_a_second_and_no_more),

@@ -2,9 +2,6 @@
 /*
  * Whatever happens inside a callback, sessions only end there; they are buried, and told about, when the loop
  * comes back to this file. So the agent may tell a scope from within a message of one of its peers.
- *
- * Who connected is asked of the kernel as a pidfd, too: a process that connects, leaves the socket to a child
- * and ends might otherwise be taken for whoever gets its pid next.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,22 +9,16 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include "user/act/connection.h"
 #include "user/base/text.h"
 
-#ifndef SO_PEERPIDFD
-#define SO_PEERPIDFD 77
-#endif
-
 enum {
 	TICK_MS = 10,
 	BACKLOG = 1024,
 	ACCEPTS_PER_WAKE = 64,
-	PAUSE_TICKS = 10,        /* without a descriptor left, the listener rests 100 ms */
-	SEND_BUFFER = 32 * 1024, /* the kernel doubles it: what a peer that does not read may cost there */
+	PAUSE_TICKS = 10, /* without a descriptor left, the listener rests 100 ms */
 };
 
 struct app_socket {
@@ -136,34 +127,9 @@ static void turn_away(int fd, const char *code, const char *why)
 	free(line);
 }
 
-/* A pidfd of the connector; -errno, also when it has ended. */
-static int connector(int fd, pid_t pid)
-{
-	int pidfd = -1;
-	socklen_t size = sizeof(pidfd);
-
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) != 0 && errno == ENOPROTOOPT)
-		pidfd = (int)syscall(SYS_pidfd_open, pid, 0); /* before Linux 6.5 */
-	return pidfd < 0 ? -errno : pidfd;
-}
-
-static int seat(struct app_socket *socket, int fd, pid_t pid, struct session *session)
-{
-	struct connection *connection;
-	const int buffer = SEND_BUFFER;
-	int pidfd = connector(fd, pid), err = pidfd;
-
-	if (pidfd < 0)
-		return err;
-	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
-	err = connection_new(socket->loop, fd, pidfd, session, &socket->turns, &connection);
-	if (err)
-		close(pidfd);
-	return err;
-}
-
 static void admit(struct app_socket *socket, int fd)
 {
+	struct connection *connection;
 	struct session *session = NULL;
 	struct ucred peer = {0};
 	socklen_t size = sizeof(peer);
@@ -173,7 +139,7 @@ static void admit(struct app_socket *socket, int fd)
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
 	    sessions_open(socket->sessions, (uint32_t)peer.pid, peer.uid, uv_hrtime(), &session, &code, why,
 			  sizeof(why)) == 0) {
-		if (seat(socket, fd, peer.pid, session) == 0)
+		if (connection_new(socket->loop, fd, peer.pid, session, &socket->turns, &connection) == 0)
 			return;
 		sessions_end(session, NULL, NULL);
 	}

@@ -11,10 +11,19 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include "user/act/connection.h"
 
-enum { READ_BYTES = 4096, LAST_READS = 64 };
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+
+enum {
+	READ_BYTES = 4096,
+	LAST_READS = 64,
+	SEND_BUFFER = 32 * 1024, /* the kernel doubles it: what a peer that does not read may cost there */
+};
 
 struct chunk {
 	struct chunk *next;
@@ -203,21 +212,37 @@ void connection_watch(struct connection *connection)
 /* --- coming and going ------------------------------------------------------------------------------------
  */
 
-int connection_new(uv_loop_t *loop, int fd, int pidfd, struct session *session,
+/* A pidfd of the connector; -errno, also when it has ended. */
+static int connector(int fd, pid_t pid)
+{
+	int pidfd = -1;
+	socklen_t size = sizeof(pidfd);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) != 0 && errno == ENOPROTOOPT)
+		pidfd = (int)syscall(SYS_pidfd_open, pid, 0); /* before Linux 6.5 */
+	return pidfd < 0 ? -errno : pidfd;
+}
+
+int connection_new(uv_loop_t *loop, int fd, pid_t pid, struct session *session,
 		   const struct connection_events *events, struct connection **out)
 {
 	struct connection *connection = calloc(1, sizeof(*connection));
-	int err = connection ? uv_poll_init(loop, &connection->poll, fd) : -ENOMEM;
+	const int buffer = SEND_BUFFER;
+	int err = -ENOMEM;
 
+	if (!connection)
+		return err;
+	*connection = (struct connection){.session = session, .events = events, .fd = fd, .pidfd = -1};
+	err = connection->pidfd = connector(fd, pid);
+	if (err >= 0)
+		err = uv_poll_init(loop, &connection->poll, fd);
 	if (err) {
+		connection_known(connection);
 		free(connection);
 		return err;
 	}
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
 	connection->poll.data = connection;
-	connection->session = session;
-	connection->events = events;
-	connection->fd = fd;
-	connection->pidfd = pidfd;
 	session_own(session, connection);
 	connection_watch(connection);
 	*out = connection;

@@ -18,9 +18,8 @@ struct connection_events {
 	void (*waits)(void *context); /* something now waits for the clock */
 };
 
-/* The socket of an accepted peer, and the session's owner. fd and pidfd, of the connector, are the
- * connection's on success. */
-int connection_new(uv_loop_t *loop, int fd, int pidfd, struct session *session,
+/* Owns the socket of an accepted peer, on success, and is the session's owner. pid: who connected. */
+int connection_new(uv_loop_t *loop, int fd, pid_t pid, struct session *session,
 		   const struct connection_events *events, struct connection **out);
 /* Says the words (NULL: none) if it can at once, and closes; freed by the loop. */
 void connection_close(struct connection *connection, const char *words);
@@ -31,7 +30,7 @@ int connection_say(struct connection *connection, const char *line, size_t size,
 int connection_say_page(struct connection *connection, const char *line, size_t size, int page_fd);
 /* Reads again, or not, as the session wants. */
 void connection_watch(struct connection *connection);
-/* Whoever connected has ended, so its pid may be another's. The pidfd is kept until `keep` is false. */
+/* Whoever connected has ended, so its pid may be another's. To be asked until it is known. */
 bool connection_is_orphan(struct connection *connection);
 void connection_known(struct connection *connection);
 

@@ -10,7 +10,7 @@
 #include "user/act/sessions_state.h"
 #include "user/base/text.h"
 
-enum { NOTICE_UIDS = 256, HELD_STEP = 512 };
+enum { NOTICE_UIDS = 256, HELD_STEP = 512, LATE_MS = 250 };
 
 struct notice {
 	uint64_t told_ns, more;
@@ -190,6 +190,7 @@ void sessions_owe(struct session *session, size_t unsent, uint64_t now_ns)
 {
 	struct sessions *sessions = session->all;
 
+	sessions->now_ns = now_ns;
 	if (session->stage == SESSION_OVER)
 		return;
 	if (unsent < session->unsent || session->unsent == 0)
@@ -281,8 +282,20 @@ static void tick_one(struct session *session)
 		session_go_on(session);
 }
 
+/* The agent itself was held up (stopped, or starved): what was due meanwhile nobody has looked at yet. */
+static void forgive(struct sessions *sessions, uint64_t late_ns)
+{
+	for (struct session *session = sessions->first; session; session = session->next) {
+		session->opened_ns += late_ns;
+		session->hello_ns += late_ns;
+		session->owed_ns += late_ns;
+	}
+}
+
 void sessions_tick(struct sessions *sessions, uint64_t now_ns)
 {
+	if (now_ns - sessions->now_ns > LATE_MS * MS)
+		forgive(sessions, now_ns - sessions->now_ns);
 	sessions->now_ns = now_ns;
 	for (struct session *session = sessions->first; session; session = session->next)
 		if (session->stage != SESSION_OVER)
