@@ -80,13 +80,14 @@ static void wake(uv_timer_t *timer)
 	(void)timer;
 }
 
-/* One turn of the loop, 20 ms at most. */
+/* One turn of the loop, 20 ms at most. The timer repeats: one that is due at once would be over before the
+ * turn waits. */
 static void turn(void)
 {
 	uv_timer_t timer;
 
 	uv_timer_init(&loop, &timer);
-	uv_timer_start(&timer, wake, 20, 0);
+	uv_timer_start(&timer, wake, 20, 20);
 	uv_run(&loop, UV_RUN_ONCE);
 	uv_close((uv_handle_t *)&timer, NULL);
 	uv_run(&loop, UV_RUN_NOWAIT);
