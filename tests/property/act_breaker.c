@@ -150,7 +150,7 @@ static int word_of(enum probe_result result, const char *sqlstate, bool reached,
 		return 1;
 	if (!reached || result == PROBE_NOT_RUN || strcmp(sqlstate, "28P01") == 0)
 		return 0;
-	if (kind == BREAKER_QUERY && (result == PROBE_REFUSED || strcmp(sqlstate, "53300") == 0))
+	if (kind == BREAKER_QUERY && strcmp(sqlstate, "53300") == 0)
 		return 0;
 	return -1;
 }

@@ -148,7 +148,7 @@ static void each_kind_is_judged_by_its_own_answers(void **state)
 		const char *sqlstate;
 		bool connect, query; /* it renews that one */
 	} cases[] = {
-		{PROBE_REFUSED, "", true, false},        {PROBE_REJECTED, "53300", true, false},
+		{PROBE_REFUSED, "", true, true},         {PROBE_REJECTED, "53300", true, false},
 		{PROBE_REJECTED, "57P03", true, true},   {PROBE_TIMEOUT, "", true, true},
 		{PROBE_NO_HOST, "", true, true},         {PROBE_BROKEN, "", true, true},
 		{PROBE_REJECTED, "28P01", false, false}, {PROBE_NOT_RUN, "", false, false},
@@ -169,7 +169,7 @@ static void each_kind_is_judged_by_its_own_answers(void **state)
 	}
 	open_it(BREAKER_QUERY);
 	probe(PROBE_OK, "", true);
-	probe(PROBE_REFUSED, "", true); /* no word on queries, so the two that succeeded are in a row */
+	probe(PROBE_REJECTED, "53300", true); /* no word on queries, so the two that succeeded are in a row */
 	probe(PROBE_OK, "", true);
 	assert_int_equal(state_of(BREAKER_QUERY), BREAKER_OPEN); /* it opened again soon: its wait counts */
 	for (int i = 0; i < 30 && state_of(BREAKER_QUERY) != BREAKER_CLOSED; i++) {

@@ -86,7 +86,7 @@ int breakers_close(struct breakers *breakers, const struct ev_scope *scope, cons
 /* A fresh availability error of the scope at the target. */
 void breakers_evidence(struct breakers *breakers, const struct ev_scope *scope, const char *target,
 		       enum breaker_kind kind, uint64_t now_ns);
-/* The prober's word: for both kinds, where 53300 and refusals of connects judge `connect` alone. */
+/* The prober's word: for both kinds, but 53300 judges `connect` alone. */
 void breakers_probe(struct breakers *breakers, const struct ev_scope *scope, const char *target,
 		    enum probe_result result, const char *sqlstate, bool reached, uint64_t now_ns);
 /* A peer's word on its trial. False: not its trial (any other id is ignored). */

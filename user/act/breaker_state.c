@@ -141,14 +141,14 @@ void breaker_evidence(struct breakers *breakers, struct breaker_entry *entry)
 }
 
 /*
- * What a probe's answer says of one kind. Refused connects and 53300 leave running connections alone, so
- * they are no word on queries; a server that turned the prober away for the prober's own fault (a password,
- * a database's name) serves others.
+ * What a probe's answer says of one kind. 53300 leaves running connections alone, so it is no word on
+ * queries; where nobody listens any more, nobody answers queries either; a server that turned the prober away
+ * for the prober's own fault (a password, a database's name) serves others.
  */
 enum breaker_verdict breaker_judge(enum breaker_kind kind, enum probe_result result, const char *sqlstate,
 				   bool reached)
 {
-	bool of_connect = result == PROBE_REFUSED || strcmp(sqlstate, "53300") == 0;
+	bool of_connect = strcmp(sqlstate, "53300") == 0;
 	bool availability = strncmp(sqlstate, "08", 2) == 0 || strncmp(sqlstate, "53", 2) == 0 ||
 			    strncmp(sqlstate, "57P", 3) == 0;
 

@@ -145,6 +145,7 @@ static void audit_closing(struct agent *agent, const struct breaker *breaker, co
 	struct gate_pass pass;
 
 	request.target = breaker->target;
+	request.breaker = protocol_kind_name(breaker->kind);
 	request.incident = breaker->incident;
 	request.reason = breaker->reason;
 	gate_decide(agent->acting->gate, &request, mono_now(), &pass);
@@ -378,7 +379,7 @@ static int new_parts(struct agent *agent)
 					   .signal = restart_signal,
 					   .finished = restart_finished};
 
-	acting->gate = gate_new(&gate, agent->wall_offset_ns ^ agent->started_ns);
+	acting->gate = gate_new(&gate, 0);
 	acting->breakers = breakers_new(&breaker, 0, &breakers);
 	acting->holds = holds_new(&hold, agent->started_ns);
 	acting->restarts = restarts_new(&restart, &restarts);

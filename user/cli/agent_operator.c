@@ -148,6 +148,7 @@ static void carry_out(struct wish *wish, const struct ev_scope *scope, enum brea
 	const struct breaker *breaker;
 
 	request.target = wish->target;
+	request.breaker = protocol_kind_name(kind);
 	request.reason = reason;
 	request.by_operator = true;
 	gate_decide(agent->acting->gate, &request, mono_now(), &pass);

@@ -145,6 +145,7 @@ struct gate_request orders_request(struct agent *agent, const struct ev_scope *s
 		.action = action,
 		.target = "",
 		.reason = "",
+		.breaker = "",
 		.scope = *scope,
 		.accepted = accepted,
 		.configured = consent.configured,
@@ -389,15 +390,6 @@ static void carry_out(struct agent *agent, const struct decision *decision, cons
 	}
 }
 
-static void add_evidence(cJSON *audit, const struct decision *decision)
-{
-	cJSON *evidence = cJSON_AddObjectToObject(audit, "evidence");
-
-	json_add_count(evidence, "count", decision->count);
-	json_add_count(evidence, "window_ms", decision->window_ms);
-	json_add_count(evidence, "threshold", decision->threshold);
-}
-
 enum action_outcome acting_decision(struct agent *agent, const struct decision *decision, cJSON **audit)
 {
 	const struct ev_scope *of = &decision->scope_of;
@@ -416,14 +408,16 @@ enum action_outcome acting_decision(struct agent *agent, const struct decision *
 	request.target = decision->target;
 	request.reason = decision->reason;
 	request.live_workers = decision->live_workers;
+	request.breaker = decision->scope;
+	request.count = decision->count;
+	request.window_ms = decision->window_ms;
+	request.threshold = decision->threshold;
 	if (accepts == ACCEPTS_RESTART &&
 	    !orders_process(agent, &request, decision->process.tgid, decision->process.start_ns))
 		request.accepted = request.configured = false; /* it is gone, so nobody consents for it */
 	if (accepts != ACCEPTS_RESTART)
 		request.pid = accepts ? 0 : decision->process.tgid;
 	gate_decide(agent->acting->gate, &request, mono_now(), &pass);
-	if (pass.audit)
-		add_evidence(pass.audit, decision);
 	*audit = NULL;
 	if (pass.outcome == ACTION_SENT) {
 		orders_audit(agent, pass.audit); /* before its outcome, which has the same id */
