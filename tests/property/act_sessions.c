@@ -20,8 +20,7 @@ struct stream {
 	size_t size;
 };
 
-/* --- drawing what a peer says ------------------------------------------------------------------------------
- */
+/* --- drawing what a peer says ---------------------------------------------------------------------- */
 
 static void add(struct stream *stream, const char *bytes, size_t size)
 {
@@ -176,8 +175,7 @@ static size_t by_chance(void)
 	return 1 + (draw(8) ? draw(60) : draw(9000));
 }
 
-/* --- the properties
- * ----------------------------------------------------------------------------------------- */
+/* --- the properties -------------------------------------------------------------------------------- */
 
 static void however_the_bytes_are_cut(void **state)
 {

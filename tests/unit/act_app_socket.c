@@ -65,8 +65,7 @@ static uint64_t now_ms(void)
 	return uv_hrtime() / 1000000;
 }
 
-/* --- the agent's side --------------------------------------------------------------------------------------
- */
+/* --- the agent's side ------------------------------------------------------------------------------ */
 
 static int identify(void *context, struct peer *peer, char *why, size_t why_size)
 {
@@ -203,8 +202,7 @@ static void turn(void)
 	for (uint64_t until_ = now_ms() + WAIT_MS; !(condition); turn())                                     \
 	assert_true(now_ms() < until_)
 
-/* --- the peers' side ---------------------------------------------------------------------------------------
- */
+/* --- the peers' side ------------------------------------------------------------------------------- */
 
 static int dial_here(void)
 {
@@ -392,8 +390,7 @@ static struct ev_scope scope_of(uid_t uid, const char *app)
 	return scope;
 }
 
-/* --- tests
- * -------------------------------------------------------------------------------------------------- */
+/* --- tests ----------------------------------------------------------------------------------------- */
 
 static void a_hello_is_welcomed_with_the_page(void **state)
 {

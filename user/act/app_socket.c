@@ -63,8 +63,7 @@ static void leave(void *context)
 	wind(socket);
 }
 
-/* --- what sessions ask for -------------------------------------------------------------------------------
- */
+/* --- what sessions ask for ------------------------------------------------------------------------- */
 
 static int identify(void *context, struct session *session, struct peer *peer, char *why, size_t why_size)
 {
@@ -115,8 +114,7 @@ static void gone(void *context, struct session *session, const char *last_words)
 		connection_close(session_owner(session), last_words);
 }
 
-/* --- coming ----------------------------------------------------------------------------------------------
- */
+/* --- coming ---------------------------------------------------------------------------------------- */
 
 static void turn_away(int fd, const char *code, const char *why)
 {
@@ -191,8 +189,7 @@ static void ticked(uv_timer_t *timer)
 		uv_timer_stop(timer);
 }
 
-/* --- opening and closing ---------------------------------------------------------------------------------
- */
+/* --- opening and closing --------------------------------------------------------------------------- */
 
 /* Bound beside its place, then renamed over it: there is never a moment without a socket there. */
 static int bind_at(struct app_socket *socket, int fd)
@@ -297,8 +294,7 @@ void app_socket_free(struct app_socket *socket)
 	free(socket);
 }
 
-/* --- telling ---------------------------------------------------------------------------------------------
- */
+/* --- telling --------------------------------------------------------------------------------------- */
 
 static bool accepts(const struct session *session, uint32_t needs)
 {

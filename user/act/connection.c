@@ -42,8 +42,7 @@ struct connection {
 	size_t unsent;
 };
 
-/* --- writing ---------------------------------------------------------------------------------------------
- */
+/* --- writing --------------------------------------------------------------------------------------- */
 
 /* How much the kernel took, 0: nothing now; -errno. */
 static ssize_t put(const struct connection *connection, const char *bytes, size_t size, int fd)
@@ -155,8 +154,7 @@ int connection_say_page(struct connection *connection, const char *line, size_t 
 	return err;
 }
 
-/* --- the loop --------------------------------------------------------------------------------------------
- */
+/* --- the loop -------------------------------------------------------------------------------------- */
 
 /* False when there is nothing more. */
 static bool take(struct connection *connection)
@@ -209,8 +207,7 @@ void connection_watch(struct connection *connection)
 		sessions_end(connection->session, NULL, NULL);
 }
 
-/* --- coming and going ------------------------------------------------------------------------------------
- */
+/* --- coming and going ------------------------------------------------------------------------------ */
 
 /* A pidfd of the connector; -errno, also when it has ended. */
 static int connector(int fd, pid_t pid)

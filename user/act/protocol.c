@@ -100,8 +100,7 @@ static const struct {
 	[MESSAGE_STATE] = {"state", state_fields}, [MESSAGE_ERROR] = {"error", error_fields},
 };
 
-/* --- one reader a kind: NULL, or what is wrong -----------------------------------------------------------
- */
+/* --- one reader a kind: NULL, or what is wrong ----------------------------------------------------- */
 
 static const char *read_name(const cJSON *item, char *out, size_t size)
 {
@@ -214,8 +213,7 @@ static const char *read_value(const struct field *field, const cJSON *item, void
 	}
 }
 
-/* --- the message ------------------------------------------------------------------------------------------
- */
+/* --- the message ----------------------------------------------------------------------------------- */
 
 /* The field's value, NULL when absent or null; *twice when there is more than one. */
 static const cJSON *find(const cJSON *object, const char *name, bool *twice)

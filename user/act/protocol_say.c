@@ -113,8 +113,7 @@ static char *line_end(struct line *line)
 	return NULL;
 }
 
-/* --- breakers
- * ----------------------------------------------------------------------------------------------- */
+/* --- breakers -------------------------------------------------------------------------------------- */
 
 static void put_breaker(struct line *line, const struct line_breaker *breaker)
 {
@@ -179,8 +178,7 @@ char *protocol_welcome(const struct line_welcome *welcome)
 	return line_end(&line);
 }
 
-/* --- the others
- * --------------------------------------------------------------------------------------------- */
+/* --- the others ------------------------------------------------------------------------------------ */
 
 char *protocol_restart(const char *id, bool now, uint32_t deadline_ms, const char *reason,
 		       const char *incident)

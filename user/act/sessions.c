@@ -46,7 +46,7 @@ void sessions_free(struct sessions *sessions)
 	free(sessions);
 }
 
-/* --- the end of a session ------------------------------------------------------------------------------ */
+/* --- the end of a session -------------------------------------------------------------------------- */
 
 static void tell_cut(struct sessions *sessions, uint32_t tgid, uint32_t uid, const char *code,
 		     const char *why)
@@ -113,14 +113,14 @@ static void bury(struct sessions *sessions, struct session *session)
 	*(session->before ? &session->before->next : &sessions->first) = session->next;
 	*(session->next ? &session->next->before : &sessions->last) = session->before;
 	sessions->count--;
-	if (session->welcomed)
+	if (session->listed)
 		index_forget(&sessions->index, session);
 	index_unseat(&sessions->index, session);
 	events->gone(events->context, session, words);
 	free(words);
 	if (session->code)
 		tell_cut(sessions, session->peer.tgid, session->peer.uid, session->code, session->why);
-	if (session->welcomed)
+	if (session->joined)
 		events->app.left(events->app.context, &session->peer);
 	free(session);
 }
@@ -139,7 +139,7 @@ void sessions_reap(struct sessions *sessions)
 	sessions->reaping = false;
 }
 
-/* --- memory --------------------------------------------------------------------------------------------- */
+/* --- memory ---------------------------------------------------------------------------------------- */
 
 static size_t weight(const struct session *session)
 {
@@ -217,8 +217,7 @@ bool sessions_wants(const struct session *session)
 	return !session->resting && (session->stage == SESSION_NEW || session->stage == SESSION_WELCOMED);
 }
 
-/* --- coming, and time
- * --------------------------------------------------------------------------------------- */
+/* --- coming, and time ------------------------------------------------------------------------------ */
 
 static const char *seat(struct sessions *sessions, struct session *session, const char **why)
 {
@@ -307,8 +306,7 @@ bool sessions_busy(const struct sessions *sessions)
 	return sessions->waiting > 0 || sessions->unsent > 0 || sessions->over || sessions->resting > 0;
 }
 
-/* --- looking
- * ------------------------------------------------------------------------------------------------ */
+/* --- looking --------------------------------------------------------------------------------------- */
 
 bool session_is_over(const struct session *session)
 {

@@ -150,7 +150,7 @@ void index_forget(struct index *index, struct session *session)
 	uid->app[app_place(uid, session->peer.scope.app)].peers--;
 }
 
-/* --- look-ups ----------------------------------------------------------------------------------------- */
+/* --- look-ups -------------------------------------------------------------------------------------- */
 
 static struct session *living(struct session *session)
 {

@@ -13,8 +13,7 @@
 #include <string.h>
 #include "user/act/sessions_state.h"
 
-/* --- hello and welcome ------------------------------------------------------------------------------------
- */
+/* --- hello and welcome ----------------------------------------------------------------------------- */
 
 void session_ask(struct session *session)
 {
@@ -42,12 +41,14 @@ void session_ask(struct session *session)
 		return;
 	}
 	session->stage = SESSION_WELCOMED;
-	session->welcomed = true;
+	session->listed = true;
 	sessions->waiting--;
 	sessions->welcomed++;
 	events->greet(events->context, session);
-	if (session->stage == SESSION_WELCOMED)
-		events->app.joined(events->app.context, &session->peer);
+	if (session->stage != SESSION_WELCOMED)
+		return;
+	session->joined = true;
+	events->app.joined(events->app.context, &session->peer);
 }
 
 static void first_line(struct session *session, const struct app_message *message)
@@ -62,8 +63,7 @@ static void first_line(struct session *session, const struct app_message *messag
 	session_ask(session);
 }
 
-/* --- lines
- * -------------------------------------------------------------------------------------------------- */
+/* --- lines ----------------------------------------------------------------------------------------- */
 
 static void answer_error(struct session *session, const char *code, const char *why)
 {

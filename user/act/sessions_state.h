@@ -18,7 +18,8 @@ struct session {
 	struct session *next_of_scope; /* welcomed ones */
 	struct session *next_over;     /* until they are reaped */
 	enum session_stage stage;
-	bool welcomed; /* once; `left` is owed */
+	bool listed; /* in the index, under its scope */
+	bool joined; /* `left` is owed */
 	uint64_t opened_ns, hello_ns, owed_ns;
 	size_t unsent;
 	char *held; /* an unfinished line, or what came while it was being identified */
