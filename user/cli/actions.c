@@ -56,7 +56,9 @@ static void row(struct grid *grid, const cJSON *one)
 		grid_cell(grid, TINT_NONE, "%.0f", pid->valuedouble);
 	grid_cell(grid, TINT_NONE, "%s", json_text(one, "by"));
 	grid_cell(grid, outcome_tint(outcome), "%s", outcome);
-	if (cJSON_IsNumber(took))
+	if (cJSON_IsNumber(took) && took->valuedouble < 1000)
+		grid_cell(grid, TINT_NONE, "%.0f ms", took->valuedouble);
+	else if (cJSON_IsNumber(took))
 		grid_cell(grid, TINT_NONE, "%.1f s", took->valuedouble / 1000);
 	else
 		grid_cell(grid, TINT_DIM, "-");
