@@ -181,6 +181,36 @@ class ClientTest < LapidaryTest
     FileUtils.rm_rf(File.dirname(path))
   end
 
+  def test_why_it_is_not_connected_can_be_asked
+    assert_equal "not started", Lapidary.trouble
+    start(socket: "/nonexistent/app.sock")
+    assert_match(/No such file/, Lapidary.trouble)
+    start(agent_uid: Process.uid + 1)
+    assert_equal "the listener has uid #{Process.uid}", Lapidary.trouble
+    agent.accept
+    greeting = Thread.new { agent.accept.tap { |peer| peer.say("error", code: "too_many", message: "64 a uid") }.close }
+    start
+    greeting.join
+    assert_equal "too_many: 64 a uid", Lapidary.trouble
+    connect
+    assert_nil Lapidary.trouble
+  end
+
+  def test_who_accepts_no_breakers_has_none
+    page.set(TARGET, :query, 1)
+    connect(page: page, start_with: { accepts: %w[restart] })
+    assert Lapidary.connected?
+    refute Lapidary.breaker(TARGET).open?
+  end
+
+  def test_a_pool_that_is_no_text_costs_nothing_but_itself
+    peer = connect
+    Lapidary.pool("postgres://\xff", size: 1, active: 1)
+    Lapidary.pool(TARGET, size: 1.5, active: 1)
+    assert_equal [TARGET, 1], peer.read("pool").values_at("target", "size")
+    assert Lapidary.connected?
+  end
+
   def test_connected_means_heard_within_a_lease
     peer = connect(lease_ms: 50)
     eventually("the lease's end") { !Lapidary.connected? }

@@ -68,6 +68,11 @@ module Lapidary
       client&.connected? || false
     end
 
+    # Why this process is not connected, in words for a person; nil while it is.
+    def trouble
+      client ? client.trouble : "not started"
+    end
+
     # Waits as long as the agent holds boots back, at most 20 s; returns the seconds that it took.
     def wait_for_boot
       client&.hold&.wait || 0.0
@@ -99,8 +104,9 @@ module Lapidary
     # Tells the agent how a pool is doing. The latest counts, so it may be called at every checkout.
     def pool(target, size:, active:, idle: size - active, waiting: 0, timeouts: 0, stale_replaced: 0, wait_ms: 0)
       name = target.is_a?(String) ? target : Target.of(target)
-      client&.pool(target: name, size: size, active: active, idle: idle, waiting: waiting, timeouts: timeouts,
-                   stale_replaced: stale_replaced, wait_ms: wait_ms)
+      counts = { size: size, active: active, idle: idle, waiting: waiting, timeouts: timeouts,
+                 stale_replaced: stale_replaced, wait_ms: wait_ms }
+      client&.pool({ target: name }.merge(counts.transform_values(&:to_i)))
       nil
     end
 
@@ -114,14 +120,14 @@ module Lapidary
       client&.wake
     end
 
-    # In a forked child (Fork): its own client, which connects a moment later.
-    def forked
+    # In a forked child (Fork): its own client, which connects a moment later. role nil: as before.
+    def forked(role = "worker")
       return unless @client&.inherited?
 
       @board.after_fork
       @in_flight = InFlight.new
       @restart = @restart.successor
-      begin_client(delay: Client::FORK_SECONDS) { @client.after_fork(@in_flight, @restart) }
+      begin_client(delay: Client::FORK_SECONDS) { @client.after_fork(role, @in_flight, @restart) }
     end
 
     private

@@ -13,10 +13,11 @@ module Lapidary
     STOP_SECONDS = 0.1
     LASTING_SECONDS = 2    # a welcome that held that long was worth something: the next try is soon
 
-    # The agent did not say welcome in time.
-    class Silent < StandardError; end
+    # The agent did not say welcome in time, or closed.
+    class Gone < StandardError; end
 
-    attr_reader :hold
+    # trouble: why there is no connection, for a person; nil while there is one.
+    attr_reader :hold, :trouble
 
     def initialize(settings, board, in_flight, restart, handlers)
       @settings = settings
@@ -30,7 +31,8 @@ module Lapidary
       @pools = Pools.new
       @settled = Latch.new
       @pid = Process.pid
-      board.trials.report = method(:report_trial)
+      @board.page = nil unless accepts?("breaker")
+      @board.trials.report = method(:report_trial)
     end
 
     # Starts the thread and waits for its first attempt, unless it is to begin later.
@@ -50,10 +52,10 @@ module Lapidary
 
     # The child's own, in place of this one, whose thread stayed behind in the parent. The parent's socket is
     # closed here without a word on it.
-    def after_fork(in_flight, restart)
+    def after_fork(role, in_flight, restart)
       [@connection, @wakeup].compact.each(&:close)
       settings = @settings.dup
-      settings.role = "worker"
+      settings.role = role if role
       Client.new(settings, @board, in_flight, restart, @handlers)
     end
 
@@ -104,10 +106,11 @@ module Lapidary
 
     # Whatever goes wrong with an agent ends here, quietly: it is no matter of the app's.
     def try_once(limit)
+      @error = nil
       @connection = Connection.open(@settings.path, @settings.agent_uid, limit)
       converse
-    rescue StandardError, NotImplementedError # the latter: a system without these sockets
-      nil
+    rescue StandardError, NotImplementedError => e # the latter: a system without these sockets
+      @trouble = @error || e.message
     ensure
       leave unless inherited?
     end
@@ -126,10 +129,10 @@ module Lapidary
       loop do
         step
         return goodbye if ended?
-        raise Silent if @epoch.nil? && Clock.seconds > silent_from
+        raise Gone, "no welcome came" if @epoch.nil? && Clock.seconds > silent_from
 
         wait_for_more
-        return unless @connection.receive { |message| understand(message) }
+        raise Gone, "the agent closed" unless @connection.receive { |message| understand(message) }
       end
     end
 
@@ -139,6 +142,9 @@ module Lapidary
       @pools.due(Clock.seconds).each { |report| @connection.say("pool", report) } if @epoch
       begin_restart if @restart.due?
       @connection.flush
+    rescue Errno::EPIPE # it closed, and may have said why
+      @connection.receive { |message| understand(message) }
+      raise
     end
 
     def wait_for_more
@@ -162,26 +168,35 @@ module Lapidary
       when "restart" then obey(message, "restart") { restart_ordered(message) }
       when "drain" then obey(message, "drain") { handler(:drain, message) }
       when "degrade" then obey(message, "degrade") { handler(:degrade, message) }
-      when "ping", "error" then nil # that it came is what it says
+      when "ping" then nil # that it came is what it says
+      when "error" then @error = "#{message.text('code')}: #{message.text('message')}"
       else @connection.say("error", code: "unknown_type", message: "no such type")
       end
     end
 
     def welcome(message)
       @lease = [message.number("lease_ms").to_i, 1].max * 1_000_000
+      epoch = message.number("epoch") || 0
       first = @epoch.nil?
-      @epoch = message.number("epoch") || 0
+      @board.forget unless epoch == @epoch
+      @epoch = epoch
       take_page
-      @board.forget
       message.list("breakers", Board::NOTES_MAX).each { |breaker| @board.tell(breaker, @heard) }
-      held = @settings.accepts.include?("hold") ? message.number("hold_ms").to_i : 0
-      @hold.welcome(@heard, held, @lease / 1_000_000)
+      @hold.welcome(@heard, accepts?("hold") ? message.number("hold_ms").to_i : 0, @lease / 1_000_000)
       say_state(@draining ? "draining" : "serving") if first
+      @trouble = nil
       @settled.now
     end
 
+    def accepts?(word)
+      @settings.accepts.include?(word)
+    end
+
+    # An app that accepts no breakers reads no page either.
     def take_page
       descriptor = @connection.take_descriptor or return
+      return descriptor.close unless accepts?("breaker")
+
       @board.page = Page.open(descriptor)
     rescue Page::Unsound
       @board.page = nil

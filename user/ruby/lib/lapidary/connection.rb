@@ -48,6 +48,8 @@ module Lapidary
     def say(type, fields)
       @unsent << Protocol.line(type, fields)
       raise Errno::ENOBUFS if @unsent.bytesize > UNSENT_MAX
+    rescue JSON::GeneratorError # an app's word that is no text: better left out than the connection lost
+      nil
     end
 
     # What the socket takes at once.

@@ -40,7 +40,7 @@ Puma::Plugin.create do
     given = launcher.config.options.file_options
     dsl = Puma::DSL.new(given, launcher.config)
     dsl.public_send(names.find { |name| dsl.respond_to?(name) }, &work)
-    given[names.first].rotate!(-1)
+    given[names.first]&.rotate!(-1)
   end
 
   def app_name(options)
