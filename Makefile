@@ -153,6 +153,7 @@ install: all ## into $(DESTDIR)$(PREFIX)
 	install -m 0644 rules/*.json $(DESTDIR)$(PREFIX)/share/lapidary/rules/
 	install -m 0644 rules/schema/*.json $(DESTDIR)$(PREFIX)/share/lapidary/rules/schema/
 	install -m 0644 docs/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	cd user/ruby && find lib README.md lapidary.gemspec -type f -exec install -D -m 0644 {} $(abspath $(DESTDIR)$(PREFIX))/share/lapidary/ruby/{} \;
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|/usr/local/sbin|$(PREFIX)/sbin|' deploy/lapidary.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/lapidary.service
 	install -D -m 0644 deploy/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/lapidary

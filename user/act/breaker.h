@@ -46,6 +46,7 @@ struct breaker {
 	bool by_operator; /* opened by hand: closes by hand, by its time, never by a probe */
 	uint32_t seq;     /* grows with every change of state or lease */
 	uint64_t opened_ns, changed_ns;
+	uint64_t end_ns;        /* when it closes whatever happens: max_open_ms, or what the operator said */
 	uint64_t lease_end_ns;  /* 0 when closed */
 	uint64_t next_trial_ns; /* open: when the wait is over */
 	uint32_t openings;      /* that doubled the wait */

@@ -9,7 +9,6 @@
 
 struct breaker_entry {
 	struct breaker breaker;
-	uint64_t end_ns;      /* closes then, whatever happens */
 	uint64_t evidence_ns; /* the latest */
 	uint64_t closed_ns;   /* of the last closing, 0: never */
 	uint64_t settled_ns;  /* opened again soon: until then the prober may not close it */

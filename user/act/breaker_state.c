@@ -22,11 +22,11 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 static void refresh(struct breakers *breakers, struct breaker_entry *entry, bool tell)
 {
 	uint64_t lease_ns = (uint64_t)breakers->settings.lease_ms * MS;
-	uint64_t end_ns = earlier(entry->evidence_ns + lease_ns, entry->end_ns);
+	uint64_t end_ns = earlier(entry->evidence_ns + lease_ns, entry->breaker.end_ns);
 
 	if (end_ns <= entry->breaker.lease_end_ns)
 		return;
-	if (tell && end_ns - entry->breaker.lease_end_ns < lease_ns / 4 && end_ns < entry->end_ns &&
+	if (tell && end_ns - entry->breaker.lease_end_ns < lease_ns / 4 && end_ns < entry->breaker.end_ns &&
 	    entry->breaker.lease_end_ns > breakers->now_ns + lease_ns / 2)
 		return;
 	entry->breaker.lease_end_ns = end_ns;
@@ -69,7 +69,7 @@ bool breaker_lasts(struct breakers *breakers, struct breaker_entry *entry)
 {
 	if (!entry || entry->breaker.state == BREAKER_CLOSED)
 		return false;
-	if (breakers->now_ns >= entry->end_ns)
+	if (breakers->now_ns >= entry->breaker.end_ns)
 		breaker_close(breakers, entry, "it was open as long as it may be");
 	else if (breakers->now_ns >= entry->breaker.lease_end_ns)
 		breaker_close(breakers, entry,
@@ -194,7 +194,7 @@ void breaker_open(struct breakers *breakers, struct breaker_entry *entry, const 
 	entry->judged_ns = 0;
 	entry->failed_peer = 0;
 	breaker->opened_ns = breakers->now_ns;
-	entry->end_ns = breakers->now_ns + earlier(hold_ms ? hold_ms : cap_ms, cap_ms) * MS;
+	entry->breaker.end_ns = breakers->now_ns + earlier(hold_ms ? hold_ms : cap_ms, cap_ms) * MS;
 	entry->evidence_ns = breakers->now_ns;
 	breaker->lease_end_ns = 0;
 	refresh(breakers, entry, false);

@@ -101,6 +101,10 @@ static void tell_store_start(const struct store_start *start, const char *why)
 		log_say(LOG_WARN, "reconcile",
 			"%u half-written bundles removed, %u finished ones recovered, %u bundles missing",
 			start->removed, start->recovered, start->missing);
+	if (start->unfinished)
+		log_say(LOG_WARN, "reconcile",
+			"%u actions had no outcome when the agent ended; they may have happened",
+			start->unfinished);
 	if (start->first || !start->unwatched_to_ns)
 		return;
 	when_rfc3339(start->unwatched_from_ns, from);

@@ -78,10 +78,9 @@ static void add_row(struct listing *listing, const struct ev_scope *scope, const
 {
 	struct agent *agent = listing->agent;
 	cJSON *row = cJSON_CreateObject();
-	uint64_t now = mono_now(), end = breaker ? breaker->opened_ns : 0;
+	uint64_t now = mono_now();
 	bool shut = breaker && breaker->state != BREAKER_CLOSED;
 
-	end += agent->config.breaker_max_open_ms * 1000000ull;
 	json_add_text(row, "app", scope->app);
 	json_add_count(row, "uid", scope->uid);
 	json_add_count(row, "netns", scope->netns);
@@ -91,7 +90,8 @@ static void add_row(struct listing *listing, const struct ev_scope *scope, const
 	json_add_time(row, "since", breaker ? wall_of(agent, breaker->changed_ns) : 0);
 	json_add_count(row, "lease_ms",
 		       shut && breaker->lease_end_ns > now ? (breaker->lease_end_ns - now) / 1000000 : 0);
-	json_add_count(row, "max_ms_left", shut && end > now ? (end - now) / 1000000 : 0);
+	json_add_count(row, "max_ms_left",
+		       shut && breaker->end_ns > now ? (breaker->end_ns - now) / 1000000 : 0);
 	json_add_text(row, "reason", breaker ? breaker->reason : "");
 	json_add_text(row, "incident", breaker ? breaker->incident : "");
 	cJSON_AddBoolToObject(row, "by_operator", breaker && breaker->by_operator);
