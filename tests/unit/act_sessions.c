@@ -137,6 +137,17 @@ static void mistakes_are_answered_a_few_times_a_second(void **state)
 	assert_non_null(a->session);
 }
 
+static void its_own_errors_are_passed_on_a_few_times_a_second(void **state)
+{
+	(void)state;
+	world_open(&world, 0, 10, 1);
+	world_say_all(&world, 0, HELLO);
+	for (int i = 0; i < 100; i++)
+		world_say_all(&world, 0, "{\"type\":\"error\",\"code\":\"x\",\"message\":\"y\"}\n");
+	assert_int_equal(a->messages, ERRORS_PER_SECOND);
+	assert_non_null(a->session);
+}
+
 static void a_thousand_lines_a_second_and_no_more(void **state)
 {
 	(void)state;
@@ -374,6 +385,7 @@ int main(void)
 		TEST(a_stopped_agent_blames_nobody),
 		TEST(nothing_goes_before_hello_nor_a_second_one_after),
 		TEST(mistakes_are_answered_a_few_times_a_second),
+		TEST(its_own_errors_are_passed_on_a_few_times_a_second),
 		TEST(a_thousand_lines_a_second_and_no_more),
 		TEST(a_line_may_be_64_kib_long_and_is_held_no_longer_than_needed),
 		TEST(who_sends_much_rests_and_goes_on),

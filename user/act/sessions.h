@@ -21,8 +21,8 @@
 
 enum {
 	BYTES_PER_SECOND = 1024 * 1024, /* of a peer; past that it rests until the second is over */
-	ERRORS_PER_SECOND = 8,          /* answers to a peer's mistakes; the others are not answered */
-	UNREAD_MS = 10000,              /* a peer that takes nothing of what it is owed for so long is cut */
+	ERRORS_PER_SECOND = 8, /* answers to a peer's mistakes and errors of its own that are passed on */
+	UNREAD_MS = 10000,     /* a peer that takes nothing of what it is owed for so long is cut */
 	HELD_MAX = 32 * 1024 * 1024,
 };
 

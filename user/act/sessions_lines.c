@@ -87,6 +87,8 @@ static void deliver(struct session *session, const struct app_message *message)
 		answer_error(session, "second_hello", "this connection has said hello");
 		return;
 	}
+	if (message->type == MESSAGE_ERROR && ++session->window_errors > ERRORS_PER_SECOND)
+		return; /* each may be a line of somebody's log */
 	if (message->type == MESSAGE_POOL)
 		peer->pool = message->pool;
 	if (message->type == MESSAGE_STATE) {
