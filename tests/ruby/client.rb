@@ -9,6 +9,11 @@ class ClientTest < LapidaryTest
   LIB = File.expand_path("../../user/ruby/lib", __dir__)
   START_LIMIT = 0.5
 
+  def setup
+    super
+    @page = nil
+  end
+
   def page
     @page ||= Scripted::Page.new
   end

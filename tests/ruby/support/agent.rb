@@ -162,7 +162,7 @@ module Scripted
     attr_reader :path
 
     def initialize(path = nil)
-      @folder = Dir.mktmpdir("lapidary-ruby") unless path
+      @folder = path ? nil : Dir.mktmpdir("lapidary-ruby")
       @path = path || File.join(@folder, "app.sock")
       @server = UNIXServer.new(@path)
       File.chmod(0o666, @path)

@@ -34,6 +34,7 @@ require_relative "lapidary/middleware"
 module Lapidary
   ACCEPTS = %w[breaker restart hold].freeze
 
+  @client = nil
   @breakers = {}
   @handlers = {}
   @board = Board.new

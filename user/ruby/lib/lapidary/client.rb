@@ -31,6 +31,8 @@ module Lapidary
       @pools = Pools.new
       @settled = Latch.new
       @pid = Process.pid
+      @stopping = @draining = false
+      @connection = @epoch = @trouble = nil
       @board.page = nil unless accepts?("breaker")
       @board.trials.report = method(:report_trial)
     end

@@ -37,6 +37,8 @@ module Lapidary
       yield
     end
 
+    @installed = false
+
     def self.install
       return if @installed
 
