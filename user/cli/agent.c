@@ -257,10 +257,13 @@ static int open_loop(struct agent *agent)
 {
 	char why[512] = "";
 
+	mode_t mask = umask(0022); /* apps of other users reach their socket through this directory */
+	int err = file_make_dirs(agent->config.run_dir, 0755);
+
+	umask(mask);
 	agent->tick.data = agent->terminate.data = agent->interrupt.data = agent;
-	if (file_make_dirs(agent->config.run_dir, 0755) != 0 ||
-	    control_listen(&agent->loop, agent->config.run_dir, agent_answer, agent, &agent->control, why,
-			   sizeof(why)) != 0)
+	if (err != 0 || control_listen(&agent->loop, agent->config.run_dir, agent_answer, agent,
+				       &agent->control, why, sizeof(why)) != 0)
 		return command_error(EXIT_PROBLEMS, "control socket: %s",
 				     why[0] ? why : "its directory cannot be made; choose another --run-dir");
 	if (poll_start(agent, &agent->probe_poll, probe_fd(agent->probe), rings_ready) ||

@@ -64,6 +64,15 @@ static void fill_breaker(void *context, const struct breaker *breaker)
 		page_set(page, slot, breaker->kind, breaker->state, breaker->lease_end_ns, breaker->seq);
 }
 
+static void drop_unused(void *context, const void *key, void *value)
+{
+	struct agent *agent = context;
+
+	(void)value;
+	if (peers_of(agent, key, 0) == 0)
+		table_delete(agent->acting->pages, key);
+}
+
 struct page *acting_page(struct agent *agent, const struct ev_scope *scope, bool make)
 {
 	struct acting *acting = agent->acting;
@@ -74,6 +83,8 @@ struct page *acting_page(struct agent *agent, const struct ev_scope *scope, bool
 		return known ? *known : NULL;
 	if (page_new(acting->epoch, &page) != 0)
 		return NULL;
+	if (table_count(acting->pages) == PAGES) /* no more scopes than peers, but some may have gone */
+		table_each(acting->pages, drop_unused, agent);
 	known = table_put(acting->pages, scope, NULL);
 	if (!known) {
 		page_free(page);
@@ -324,15 +335,6 @@ void acting_wake(struct agent *agent)
 static void beat(uv_timer_t *timer)
 {
 	peers_beat(timer->data);
-}
-
-static void drop_unused(void *context, const void *key, void *value)
-{
-	struct agent *agent = context;
-
-	(void)value;
-	if (peers_of(agent, key, 0) == 0)
-		table_delete(agent->acting->pages, key);
 }
 
 void acting_tick(struct agent *agent)

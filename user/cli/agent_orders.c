@@ -463,6 +463,7 @@ void acting_notice(struct agent *agent, const struct notice *notice)
 		restarts_ended(agent->acting->restarts, process->id.tgid, process->id.start_ns,
 			       notice->type == NOTICE_GONE ? notice->status : -1, mono_now());
 		tests_gone(agent, process);
+		app_socket_process_gone(agent->acting->socket, process->id.tgid, process->id.start_ns);
 		break;
 	case NOTICE_DB_ERROR:
 		if (process && notice->db_error->target[0])

@@ -22,8 +22,7 @@
 
 /* A peer that has its welcome, for the second one, which ends holds and begins none. */
 struct seated {
-	struct ev_scope scope;
-	bool joined;
+	bool corrected; /* was told that it names a database that it was not seen to use */
 };
 
 int peers_new(struct agent *agent)
@@ -200,8 +199,10 @@ static void joined(void *context, const struct peer *peer)
 	struct seated *seated = table_put(agent->acting->peers, &peer->id, NULL);
 
 	if (seated)
-		*seated = (struct seated){.scope = peer->scope, .joined = true};
-	log_say(LOG_INFO, "peer", "%s: %u speaks (%s)", peer->scope.app, peer->tgid,
+		seated->corrected = false;
+	/* one that comes back again and again must not fill the log */
+	log_say(when_boot_now() - peer->start_ns < BOOT_NS ? LOG_INFO : LOG_DEBUG, "peer",
+		"%s: %u speaks (%s)", peer->scope.app, peer->tgid,
 		peer->hello.server[0] ? peer->hello.server : "no server");
 	record_hello(agent, peer);
 	tests_joined(agent, &peer->scope);
@@ -212,10 +213,12 @@ static void joined(void *context, const struct peer *peer)
 /* A peer names only targets that the kernel saw its scope use. */
 static void check_pool(struct agent *agent, const struct peer *peer, const struct app_pool *pool)
 {
+	struct seated *seated = table_peek(agent->acting->peers, &peer->id);
 	char *line;
 
-	if (tests_knows(agent, &peer->scope, pool->target))
+	if (!seated || seated->corrected || tests_knows(agent, &peer->scope, pool->target))
 		return;
+	seated->corrected = true;
 	line = protocol_error("unknown_target", "this app was not seen to use that database");
 	if (line)
 		app_socket_tell_peer(agent->acting->socket, peer->id, 0, line);
