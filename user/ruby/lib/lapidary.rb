@@ -33,6 +33,7 @@ require_relative "lapidary/middleware"
 
 module Lapidary
   ACCEPTS = %w[breaker restart hold].freeze
+  FORK_SECONDS = 0.1 # a child that lives shorter never connects
 
   @client = nil
   @breakers = {}
@@ -40,6 +41,7 @@ module Lapidary
   @board = Board.new
   @in_flight = InFlight.new
   @restart = Restart.new
+  @succession = Mutex.new
 
   class << self
     attr_reader :in_flight
@@ -50,7 +52,7 @@ module Lapidary
     def start(app:, accepts: ACCEPTS, role: nil, server: nil, socket: nil, agent_uid: nil, hold: false)
       settings = Settings.from(app: app, accepts: accepts, role: role, server: server, socket: socket,
                                agent_uid: agent_uid)
-      @client&.stop unless @client&.inherited?
+      @client&.stop
       Fork.install
       @at_exit ||= at_exit { stop }
       begin_client { Client.new(settings, @board, @in_flight, @restart, @handlers) }
@@ -60,7 +62,7 @@ module Lapidary
 
     # Says goodbye to the agent; all breakers are closed from here on. Done by itself when the process exits.
     def stop
-      @client&.stop unless @client&.inherited?
+      @client&.stop
       @client = nil
       @board.page = nil
     end
@@ -121,27 +123,48 @@ module Lapidary
       client&.wake
     end
 
-    # In a forked child (Fork): its own client, which connects a moment later. role nil: as before.
-    def forked(role = "worker")
+    # In a forked child (Fork). Most children soon end or become another program, and each page that they write
+    # is a page to copy; so a client of its own comes a moment later, or when the library is used before.
+    def forked
       return unless @client&.inherited?
 
-      @board.after_fork
-      @in_flight = InFlight.new
-      @restart = @restart.successor
-      begin_client(delay: Client::FORK_SECONDS) { @client.after_fork(role, @in_flight, @restart) }
+      thread = Thread.new do
+        sleep FORK_SECONDS
+        succeed("worker")
+      end
+      thread.thread_variable_set(:fork_safe, true)
+    rescue ThreadError
+      nil
+    end
+
+    # After Process.daemon: the same program, only elsewhere.
+    def daemonised
+      succeed(nil)
     end
 
     private
 
     def client
-      forked if @client&.inherited?
+      succeed("worker") if @client&.inherited?
       @client
     end
 
+    # The child's own client in place of the parent's; role nil: the parent's role.
+    def succeed(role)
+      @succession.synchronize do
+        next unless @client&.inherited?
+
+        @board.after_fork
+        @in_flight = InFlight.new
+        @restart = @restart.successor
+        begin_client(wait: false) { @client.successor(role, @in_flight, @restart) }
+      end
+    end
+
     # Without a thread or a pipe to be had, it is as if there were no agent.
-    def begin_client(delay: nil)
+    def begin_client(wait: true)
       @client = yield
-      @client.start(delay: delay)
+      @client.start(wait: wait)
     rescue ThreadError, IOError, SystemCallError
       @client = nil
     end

@@ -9,7 +9,6 @@ module Lapidary
   class Client
     START_SECONDS = 0.48   # what `start` waits at most; 500 ms are promised
     WELCOME_SECONDS = 5    # what the thread itself grants an agent that is slow
-    FORK_SECONDS = 0.1     # a child that lives shorter never connects
     STOP_SECONDS = 0.1
     LASTING_SECONDS = 2    # a welcome that held that long was worth something: the next try is soon
 
@@ -37,14 +36,14 @@ module Lapidary
       @board.trials.report = method(:report_trial)
     end
 
-    # Starts the thread and waits for its first attempt, unless it is to begin later.
-    def start(delay: nil)
+    # Starts the thread, and waits for its first attempt.
+    def start(wait: true)
       limit = Clock.seconds + START_SECONDS
-      @thread = Thread.new { live(limit, delay) }
+      @thread = Thread.new { live(limit) }
       @thread.name = "lapidary"
       @thread.report_on_exception = false
       @thread.thread_variable_set(:fork_safe, true) # Puma warns of other threads that it finds before a fork
-      @settled.wait(limit) unless delay
+      @settled.wait(limit) if wait
     end
 
     def connected?
@@ -52,10 +51,9 @@ module Lapidary
       !connection.nil? && !@epoch.nil? && Clock.nanoseconds - @heard < @lease
     end
 
-    # The child's own, in place of this one, whose thread stayed behind in the parent. The parent's socket is
-    # closed here without a word on it.
-    def after_fork(role, in_flight, restart)
-      [@connection, @wakeup].compact.each(&:close)
+    # A forked child's own, in place of this one, whose thread stayed behind in the parent. role nil: the same.
+    def successor(role, in_flight, restart)
+      abandon
       settings = @settings.dup
       settings.role = role if role
       Client.new(settings, @board, in_flight, restart, @handlers)
@@ -67,6 +65,8 @@ module Lapidary
 
     # Says goodbye and ends the thread, or leaves it to the end of the process after STOP_SECONDS.
     def stop
+      return abandon if inherited?
+
       @stopping = true
       @wakeup.post
       @thread&.join(STOP_SECONDS)
@@ -84,8 +84,13 @@ module Lapidary
 
     private
 
-    def live(limit, delay)
-      @wakeup.wait(delay) if delay
+    # In a forked child the parent's socket is closed without a word on it.
+    def abandon
+      [@connection, @wakeup].compact.each(&:close)
+      nil
+    end
+
+    def live(limit)
       backoff = Backoff.new
       until ended?
         began = Clock.seconds

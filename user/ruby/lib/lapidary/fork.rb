@@ -27,7 +27,7 @@ module Lapidary
     module Daemon
       def daemon(*arguments)
         result = super
-        Lapidary.forked(nil) # the same program, only elsewhere
+        Lapidary.daemonised
         result
       end
     end

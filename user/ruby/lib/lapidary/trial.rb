@@ -75,7 +75,8 @@ module Lapidary
     private_class_method :unreachable?, :postgres_away?
   end
 
-  # The trials that this process holds. An id is good for one call, however often the agent names it.
+  # The trials that this process holds; a forked child has none of them. An id is good for one call, however
+  # often the agent names it.
   class Trials
     SPENT_MAX = 64
 
@@ -83,6 +84,7 @@ module Lapidary
     attr_accessor :report
 
     def initialize
+      @pid = Process.pid
       @mutex = Mutex.new
       @held = {}
       @spent = []
@@ -98,6 +100,8 @@ module Lapidary
 
     # nil: there is none, or another call has it.
     def take(target, kind, now)
+      return if @pid != Process.pid
+
       @mutex.synchronize do
         trial = @held.delete([target, kind])
         next if trial.nil? || trial.over?(now)
@@ -109,6 +113,8 @@ module Lapidary
     end
 
     def held?(target, kind, now)
+      return false if @pid != Process.pid
+
       trial = @mutex.synchronize { @held[[target, kind]] }
       !trial.nil? && !trial.over?(now)
     end
