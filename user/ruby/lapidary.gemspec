@@ -9,7 +9,6 @@ Gem::Specification.new do |spec|
   spec.summary = "The app's side of Lapidary, which sees Ruby workers die and says why"
   spec.description = "Breakers, graceful restarts and held boots by the word of the Lapidary agent on the host."
   spec.authors = ["The Lapidary authors"]
-  spec.homepage = "https://lapidary.example" # a reserved name: there is no public place yet
   spec.license = "Apache-2.0"
   spec.required_ruby_version = ">= 2.7"
   spec.files = Dir["lib/**/*.rb", "README.md", base: __dir__]
