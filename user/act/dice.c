@@ -11,9 +11,14 @@ uint64_t dice_throw(struct dice *dice)
 	dice->throws++;
 	if (dice->seed)
 		return digest_mix(dice->seed + dice->throws * 0x9e3779b97f4a7c15ull);
-	/* Up to 256 bytes are never interrupted; what else fails (a filter) leaves only the clock. */
-	if (getrandom(&value, sizeof(value), 0) != (ssize_t)sizeof(value))
-		value = digest_mix(when_boot_now() ^ digest_mix(dice->throws));
+	if (dice->left == 0) {
+		/* Up to 256 bytes are never interrupted; what else fails (a filter) leaves only the clock. */
+		if (getrandom(dice->kernel, sizeof(dice->kernel), 0) != (ssize_t)sizeof(dice->kernel))
+			return digest_mix(when_boot_now() ^ digest_mix(dice->throws));
+		dice->left = sizeof(dice->kernel) / sizeof(*dice->kernel);
+	}
+	value = dice->kernel[--dice->left];
+	dice->kernel[dice->left] = 0; /* what was thrown lies nowhere any more */
 	return value;
 }
 

@@ -9,10 +9,12 @@
  */
 #include <errno.h>
 #include <malloc.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include "user/base/confine.h"
 #include "user/base/file.h"
@@ -280,6 +282,26 @@ static int open_loop(struct agent *agent)
 	return 0;
 }
 
+/*
+ * Slices of 0.1 ms, the shortest there are (Linux 6.12; before, this is passed over): who asks for little at
+ * a time is run sooner when it wakes, and gets no more of the processor than before. Without it, an order
+ * waits up to 3 ms behind an app that is busy, which is when it is needed most.
+ */
+static void ask_for_short_slices(void)
+{
+	struct {
+		uint32_t size, policy;
+		uint64_t flags;
+		int32_t nice;
+		uint32_t priority;
+		uint64_t runtime, deadline, period;
+	} attributes = {.size = sizeof(attributes), .policy = SCHED_OTHER, .runtime = 100000};
+
+	_Static_assert(sizeof(attributes) == 48, "SCHED_ATTR_SIZE_VER0 of linux/sched/types.h");
+	attributes.nice = getpriority(PRIO_PROCESS, 0);
+	syscall(SYS_sched_setattr, 0, &attributes, 0);
+}
+
 static int open_app_socket(struct agent *agent)
 {
 	return acting_listen(agent) == 0 ? 0
@@ -293,6 +315,7 @@ static int drop_privileges(struct agent *agent)
 	size_t count;
 	int err = confine_agent(&missing);
 
+	ask_for_short_slices();
 	if (err)
 		return command_error(
 			EXIT_HOST, "capability %s: %s; run as root, or with the capabilities of lapidary(8)",

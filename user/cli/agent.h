@@ -89,6 +89,7 @@ struct agent {
 	bool store_failing;
 	bool wall_told; /* that the wall clock was set */
 	bool stepping;  /* inside the pipeline */
+	bool ordered;   /* and an order went out */
 	struct later *later, **later_end;
 	int exit_code;
 	bool stopping;

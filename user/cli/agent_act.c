@@ -138,6 +138,7 @@ static uint32_t tell_peers(struct agent *agent, const struct breaker *breaker, c
 		     : 0;
 
 	free(line);
+	agent->ordered = agent->ordered || told;
 	return (uint32_t)told;
 }
 
