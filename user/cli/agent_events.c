@@ -66,7 +66,8 @@ void agent_feed(struct agent *agent, struct ev_head *ev)
 	pipeline_step(agent->pipeline, ev, &agent->sink);
 	agent->stepping = false;
 	if (agent->ordered)
-		sched_yield(); /* whom the order woke may have been put behind us, and the report takes long */
+		sched_yield(); /* whom the order woke may have been put behind us, and the report takes long
+				*/
 	agent->ordered = false;
 	run_later(agent);
 }
