@@ -44,7 +44,7 @@ boots_quickly() {
 	local took
 	obey_start boot ruby LAPIDARY_SOCKET="$SOCKET"
 	obey boot 'require "lapidary"; at = Process.clock_gettime(Process::CLOCK_MONOTONIC)
-		Lapidary.start(app: "boot", hold: true); $took = (Process.clock_gettime(Process::CLOCK_MONOTONIC) - at) * 1000'
+		Lapidary.start(app: "boot", role: "worker", hold: true); $took = (Process.clock_gettime(Process::CLOCK_MONOTONIC) - at) * 1000'
 	took=$(obey_value boot '$took.round(1)')
 	obey_says boot 'Lapidary.breaker("'"$TARGET"'").open?' false
 	echo "# $1: Lapidary.start took $took ms" >&3
@@ -52,9 +52,17 @@ boots_quickly() {
 	[ "${took%.*}" -le 550 ]
 }
 
+# An agent knows the databases whose connects it saw: one connects anew.
 agent_back() {
 	agent_start "${STORY_SETTINGS[@]}" --probe-interval 0
 	wait_until 20 shop_joined
+	shop_watched
+	shop_get /reconnect
+	wait_until 10 target_known
+}
+
+target_known() {
+	lap breakers --json | jq -e --arg target "$TARGET" '.breakers | any(.target == $target)'
 }
 
 agent_kill() {
@@ -136,6 +144,8 @@ ends_within() {
 }
 
 @test "the state directory is removed while it runs" {
+	shop_get /reconnect
+	wait_until 10 target_known
 	rm -rf "$WORK/agent.state"
 	boots_quickly "no state directory"
 	all_served 300
@@ -184,7 +194,7 @@ ends_within() {
 	obey_start held ruby LAPIDARY_SOCKET="$SOCKET"
 	watch_wait "$(process_pid held)"
 	obey held 'require "lapidary"
-		$boot = Thread.new { at = Process.clock_gettime(Process::CLOCK_MONOTONIC); Lapidary.start(app: "shop", hold: true)
+		$boot = Thread.new { at = Process.clock_gettime(Process::CLOCK_MONOTONIC); Lapidary.start(app: "shop", role: "worker", hold: true)
 			(Process.clock_gettime(Process::CLOCK_MONOTONIC) - at) * 1000 }'
 	obey_says held '$boot.join(0.7).nil?' true
 	agent_kill

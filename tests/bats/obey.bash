@@ -15,14 +15,19 @@ obey_start() {
 	echo 0 >"$WORK/$name.count"
 }
 
+# obey_send NAME RUBY: as one line, so its own line ends travel as record separators.
+obey_send() {
+	printf '%s\n' "${2//$'\n'/$'\x1e'}" >"$WORK/$1.fifo"
+}
+
 # obey NAME RUBY: done when this returns.
 obey() {
 	local count
 	count=$(($(<"$WORK/$1.count") + 1))
 	echo "$count" >"$WORK/$1.count"
-	echo "$2" >"$WORK/$1.fifo"
+	obey_send "$1" "$2"
 	wait_until "${OBEY_SECONDS:-15}" grep -qE "^(did|failed) $count\b" "$WORK/$1.out"
-	grep -q "^did $count$" "$WORK/$1.out" || { cat "$WORK/$1.out" >&2; return 1; }
+	grep -q "^did $count$" "$WORK/$1.out" || { tail -n 5 "$WORK/$1.out" >&2; return 1; }
 }
 
 # obey_value NAME EXPRESSION: its value, as one line.
@@ -38,6 +43,6 @@ obey_says() {
 
 # Does not wait: it will not live to say so.
 obey_and_die() {
-	echo "$2" >"$WORK/$1.fifo"
+	obey_send "$1" "$2"
 	wait_until 15 process_gone "$(process_pid "$1")"
 }

@@ -75,11 +75,11 @@ refused_since() {
 
 # --- what the agent says ------------------------------------------------------------------------------
 
-# Every worker's library has been welcomed.
+# The library of the master and of every worker has been welcomed.
 shop_joined() {
 	local peers
 	peers=$(lap doctor --json | jq '.acting.peers // 0')
-	((peers >= $(shop_workers | wc -l)))
+	((peers > $(shop_workers | wc -l))) # the master is one as well
 }
 
 # breaker_is STATE [TARGET]: the state of the worse of both kinds.

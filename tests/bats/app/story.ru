@@ -2,7 +2,7 @@
 #
 # The shop as its owner would write it with Lapidary: each statement goes past a breaker, a database that
 # does not answer in LIMIT seconds has failed, and while the breaker is open clients get 503 at once.
-#   /select  /pid  /crash/NAME
+#   /select  /reconnect  /pid  /crash/NAME
 require "pg"
 require "crashy"
 require "lapidary"
@@ -22,13 +22,19 @@ module Story
 		db.get_last_result.getvalue(0, 0)
 	end
 
+	# Connecting is worth nothing while no statement is: the breaker of statements comes first.
 	def self.select
-		db = connection
-		BREAKER.run(:query) { ask(db) }
+		BREAKER.run(:query) { ask(connection) }
 	rescue PG::Error
+		Thread.current[:db]&.finish
 		Thread.current[:db] = nil
-		db&.finish
 		raise
+	end
+
+	def self.reconnect
+		Thread.current[:db]&.finish
+		Thread.current[:db] = nil
+		connection.db
 	end
 
 	def self.respond(path)
@@ -36,6 +42,7 @@ module Story
 		case verb
 		when "select" then [200, select]
 		when "pid" then [200, ""]
+		when "reconnect" then [200, reconnect]
 		when "crash" then [200, Crashy.public_send(name).to_s]
 		else [404, "no such path"]
 		end
