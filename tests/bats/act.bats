@@ -122,7 +122,7 @@ prefork_child() {
 }
 
 @test "a Unicorn worker gets QUIT, not TERM, and its master makes another" {
-	local line workers pid
+	local line pid
 	mkdir -p "$WORK/uni"
 	chown nobody "$WORK/uni"
 	process_start unicorn env SHOP_SOCKET="$WORK/uni/uni.sock" SHOP_DATABASE="$SHOP_DATABASE" \

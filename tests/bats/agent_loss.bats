@@ -108,8 +108,7 @@ ends_within() {
 }
 
 @test "restarted ten times, killed and ended in turns" {
-	local round
-	for round in 1 2 3 4 5; do
+	for _ in 1 2 3 4 5; do
 		agent_kill
 		agent_start "${STORY_SETTINGS[@]}" --probe-interval 0
 		agent_stop

@@ -3,6 +3,7 @@
 #
 # Acceptance 1 of the second half, the story that `make demo` tells, as assertions: one shop, one agent, one
 # database, in this order. A steady client keeps count all the while.
+# shellcheck disable=SC2034,SC2154 # shared between the story, its assertions and the demo
 
 load helper
 load postgres

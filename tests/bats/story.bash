@@ -2,6 +2,7 @@
 #
 # The story of acceptance 1, for its tests and for `make demo`: a shop that uses Lapidary's library, a steady
 # client that keeps count, a PostgreSQL that is stopped, frozen and started. Needs helper, postgres, shop.
+# shellcheck disable=SC2034 # shared between the story, its assertions and the demo
 
 # Fast, so that the story fits into a minute; the defaults are for production.
 STORY_SETTINGS=(--probe-interval 1s --probe-timeout 500ms --lease 2s --breaker-wait 1s --restart-deadline 10s)
