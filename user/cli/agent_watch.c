@@ -189,7 +189,9 @@ static void look_at_maps(struct agent *agent, const struct proc_answer *answer, 
 /* A Ruby that ran before its library was known: mark it, then tell the model as the kernel would have. */
 static struct watched *adopt(struct agent *agent, const struct proc_answer *answer)
 {
+	/* without the parent's start a worker that ran before the agent would count as no one's */
 	struct ev_birth birth = {.parent_tgid = answer->info.parent_tgid,
+				 .parent_start_ns = watch_start_of(agent, answer->info.parent_tgid),
 				 .uid = answer->info.uid,
 				 .cgroup_id = answer->info.cgroup_id};
 	int err = has_room(agent, answer->tgid) ? probe_mark(agent->probe, answer->tgid, answer->start_ns)
