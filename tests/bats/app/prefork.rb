@@ -6,10 +6,10 @@
 require "pg"
 
 $stdout.sync = true
-$0 = "plain: master [plain]"
+$0 = "plain: master [prefork]"
 
 def child(how)
-	$0 = how == "silent" ? "puma: cluster worker 0: #{Process.ppid} [plain]" : "plain: #{how} [plain]"
+	$0 = how == "silent" ? "puma: cluster worker 0: #{Process.ppid} [prefork]" : "plain: #{how} [prefork]"
 	wake, waker = IO.pipe
 	trap("USR2") { waker.write_nonblock("x") }
 	case how
