@@ -62,6 +62,11 @@ bpf_ids() {
 		<(grep -hsE '^(link|prog)_id:' /proc/[0-9]*/fdinfo/* | awk '{sub(/_id:/, "", $1); print $1, $2}' | sort -u)
 }
 
+# No agent runs on this host: what a bench asks before it measures without one.
+nobody_probes() {
+	"$BPFTOOL" -j prog list | jq -e '[.[] | select(.name == "libpq_send_query")] | length == 0' >/dev/null
+}
+
 # Programs are freed a grace period after their last reference, and others on this host come and go: what is
 # there now must be gone soon, and what comes later is not asked for.
 bpf_gone() {
