@@ -32,6 +32,17 @@ static void finish(struct model *model, struct process_state *process)
 	model_say(model, NOTICE_GONE, process->ended_ns, process);
 }
 
+/* Which lane was read first must not show in what is told: a fault that was certain death confirmed itself.
+ */
+static void make_by_death(struct model *model, struct process_state *process, const struct pending *pending)
+{
+	bool certain = pending && pending->certain;
+	uint64_t at_ns = certain ? fault_last_ns(pending) : process->ended_ns;
+
+	crash_make(model, process, pending, certain ? CONFIRMED_DEFAULT : CONFIRMED_DEATH, process->ended_ns,
+		   at_ns);
+}
+
 void death_review(struct model *model, struct process_state *process, bool last)
 {
 	int signal = WTERMSIG(process->status);
@@ -54,7 +65,7 @@ void death_review(struct model *model, struct process_state *process, bool last)
 		pending = fault_match(process, signal, process->ended_ns, &sure);
 		if (!sure && !last)
 			return;
-		crash_make(model, process, pending, CONFIRMED_DEATH, process->ended_ns, process->ended_ns);
+		make_by_death(model, process, pending);
 	}
 	finish(model, process);
 }

@@ -50,7 +50,7 @@ bool fault_follows(const struct ev_fault *first, const struct ev_fault *ev)
 	return is_echo(ev) || is_forced(first, ev) || is_handlers_abort(first, ev);
 }
 
-static uint64_t last_ns(const struct pending *pending)
+uint64_t fault_last_ns(const struct pending *pending)
 {
 	return pending->echo_ns ? pending->echo_ns : pending->fault.head.time_ns;
 }
@@ -76,7 +76,7 @@ static struct pending **slot_for(struct process_state *process, uint32_t tid)
 		struct pending **slot = &process->pending[i];
 		if (*slot && (*slot)->fault.head.tid == tid)
 			return slot;
-		if (*best && (!*slot || last_ns(*slot) < last_ns(*best)))
+		if (*best && (!*slot || fault_last_ns(*slot) < fault_last_ns(*best)))
 			best = slot;
 	}
 	return best;
@@ -123,7 +123,7 @@ static void note(struct model *model, struct process_state *process, const struc
 		set_fault(model, pending, ev);
 		set_echo(pending, &later);
 	} else if (same && fault_follows(&pending->fault, ev) &&
-		   ev->head.time_ns - last_ns(pending) <= ECHO_NS) {
+		   ev->head.time_ns - fault_last_ns(pending) <= ECHO_NS) {
 		set_echo(pending, ev);
 	} else {
 		set_fault(model, pending, ev);
@@ -155,7 +155,7 @@ void fault_review(struct model *model, struct process_state *process)
 	for (int i = 0; i < PENDING_MAX; i++) {
 		const struct pending *pending = process->pending[i];
 		if (pending && pending->certain && !may_follow(pending)) {
-			crash_make(model, process, pending, CONFIRMED_DEFAULT, 0, last_ns(pending));
+			crash_make(model, process, pending, CONFIRMED_DEFAULT, 0, fault_last_ns(pending));
 			return;
 		}
 	}
@@ -208,7 +208,7 @@ void fault_fatal(struct model *model, struct process_state *process, const struc
 static int explains(const struct pending *pending, int signal, uint64_t time_ns)
 {
 	uint32_t last = pending->echo_ns ? pending->echo_signal : pending->fault.signal;
-	if (time_ns > last_ns(pending) + ECHO_NS)
+	if (time_ns > fault_last_ns(pending) + ECHO_NS)
 		return 0;
 	if (last == (uint32_t)signal)
 		return kills(pending) && !is_echo(&pending->fault) ? 3 : 2;
@@ -224,7 +224,8 @@ struct pending *fault_match(const struct process_state *process, int signal, uin
 	for (int i = 0; i < PENDING_MAX; i++) {
 		struct pending *pending = process->pending[i];
 		int rank = pending ? explains(pending, signal, time_ns) : 0;
-		if (rank > best_rank || (best && rank == best_rank && last_ns(pending) > last_ns(best))) {
+		if (rank > best_rank ||
+		    (best && rank == best_rank && fault_last_ns(pending) > fault_last_ns(best))) {
 			best = pending;
 			best_rank = rank;
 		}
@@ -242,7 +243,7 @@ void fault_tick(struct model *model, struct process_state *process)
 			   process->confirm_ns);
 	for (int i = 0; i < PENDING_MAX && !process->crash; i++) {
 		struct pending *pending = process->pending[i];
-		uint64_t age = pending ? model->now_ns - last_ns(pending) : 0;
+		uint64_t age = pending ? model->now_ns - fault_last_ns(pending) : 0;
 		/* The default action kills. Its end is not told: still writing a core, or lost. */
 		if (pending && kills(pending) && age > TICKS_TO_REMOVE * SECOND_NS) {
 			crash_make(model, process, pending,

@@ -213,6 +213,8 @@ void fault_tick(struct model *model, struct process_state *process);
 bool fault_signal(int signal); /* one that a defect sends: SEGV, BUS, ILL, FPE, ABRT */
 /* The pending fault that a death by `signal` confirms; sure: no other record can change the answer. */
 struct pending *fault_match(const struct process_state *process, int signal, uint64_t time_ns, bool *sure);
+/* The moment of the fault, or of the abort or re-raise after it. */
+uint64_t fault_last_ns(const struct pending *pending);
 void fault_forget(struct process_state *process);
 
 /* crash.c */
