@@ -39,7 +39,8 @@ struct seat {
 	uint64_t story; /* digest of all that happened to it */
 	uint32_t messages, said, joins, leaves, resumes;
 	size_t unsent;
-	char code[32]; /* of its last words */
+	size_t greet_owes; /* bytes of its welcome that the socket did not take, told a moment after */
+	char code[32];     /* of its last words */
 };
 
 struct world {
@@ -93,6 +94,8 @@ static inline void world_greet(void *context, struct session *session)
 	(void)context;
 	seat->joined = true;
 	world_tell(seat, "greet", "", 0);
+	if (seat->greet_owes)
+		sessions_owe(session, seat->greet_owes, seat->world->now + 1);
 }
 
 static inline void world_joined(void *context, const struct peer *peer)

@@ -187,6 +187,37 @@ prefork_child() {
 	process_stop plain KILL
 }
 
+@test "a master gets no order of its library: it would end the whole app" {
+	obey_start chief ruby LAPIDARY_SOCKET="$WORK/agent.run/app.sock"
+	watch_wait "$(process_pid chief)"
+	obey chief 'require "lapidary"; $orders = []; Lapidary.on_restart { |order| $orders << order }
+		Lapidary.start(app: "chief", role: "master"); 2.times { fork { sleep } }'
+	wait_until 10 has_children chief 2
+	run lap worker restart "$(process_pid chief)"
+	check "$(restart_line "$(process_pid chief)")" '.outcome == "failed"'
+	obey_says chief '$orders.size' 0
+	[ "$(pgrep -c -P "$(process_pid chief)")" = 2 ]
+	process_stop chief KILL
+}
+
+@test "a server alone that forked a helper is still the last healthy worker" {
+	obey_start lone ruby LAPIDARY_SOCKET="$WORK/agent.run/app.sock"
+	watch_wait "$(process_pid lone)"
+	obey lone 'require "lapidary"; $orders = []; Lapidary.on_restart { |order| $orders << order }
+		Lapidary.start(app: "lone", role: "single"); 2.times { fork { sleep } }'
+	wait_until 10 has_children lone 2
+	run lap worker restart "$(process_pid lone)"
+	[ "$status" = 1 ]
+	[[ "$output" == *"last healthy worker"* ]]
+	obey_says lone '$orders.size' 0
+	process_stop lone KILL
+}
+
+# The agent knows that many children of it, as workers.
+has_children() {
+	check "$(lap workers --json)" '[.workers[] | select(.app == $app and .role == "worker")] | length == $n' --arg app "$1" --argjson n "$2"
+}
+
 @test "an id that is not watched, and one that is nobody's, are refused with a reason" {
 	run lap worker restart $$
 	[ "$status" = 1 ]

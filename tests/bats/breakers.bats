@@ -161,6 +161,22 @@ opened_by_hand() {
 	process_stop timed KILL
 }
 
+# closings APP: how its breakers' closings ended.
+closings() {
+	lap actions --json | jq -c --arg app "$1" '[.actions[] | select(.app == $app and .action == "breaker.close") | [.outcome, .outcome_reason]]'
+}
+
+closings_are() {
+	[ "$(closings "$1")" = "$2" ]
+}
+
+@test "a breaker that closes by itself is a closing that was done, by who was told" {
+	opened_by_hand itself --for 1s
+	wait_until 6 obey_says itself 'open?' false
+	wait_until 5 closings_are itself '[["done","1 of 1 processes did it"],["done","1 of 1 processes did it"]]'
+	process_stop itself KILL
+}
+
 @test "a pause closes every breaker at once, and nothing opens until it ends" {
 	local took
 	opened_by_hand paused --for 60s

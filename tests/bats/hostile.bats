@@ -147,6 +147,49 @@ memory_kb() {
 	unharmed
 }
 
+@test "a replayed ack counts once, and only for the scope that was told" {
+	local line
+	hostile_start twin
+	watch_wait "$(process_pid twin)"
+	obey twin 'require "pg"; $p = Peer.new; $p.join(app: "twin"); $q = Peer.new; $q.join(app: "twin"); $db = PG.connect(ENV["SHOP_DATABASE"])'
+	wait_until 5 twin_uses
+	lap breaker open "$TARGET" --app twin --scope query --for 3s
+	obey twin '$order = $p.hear_type("breaker"); $other = Peer.new rescue nil'
+	hostile '$p = Peer.new; $p.join(app: "other"); 3.times { $p.tell(type: "ack", id: "'"$(obey_value twin '$order["id"]')"'", result: "done", detail: "") }'
+	obey twin '5.times { $p.tell(type: "ack", id: $order["id"], result: "done", detail: "") }'
+	wait_until 5 twin_told
+	line=$(lap actions --json | jq -r '[.actions[] | select(.app == "twin" and .action == "breaker.open")][0].outcome_reason')
+	[ "$line" = "1 of 2 processes did it, 1 did not answer" ]
+	process_stop twin KILL
+	hostile '$p.close'
+	unharmed
+}
+
+twin_uses() {
+	lap breakers --json | jq -e 'any(.breakers[]; .app == "twin")'
+}
+
+twin_told() {
+	lap actions --json | jq -e '[.actions[] | select(.app == "twin" and .action == "breaker.open")][0].outcome | . != "sent"'
+}
+
+@test "who comes again and again with errors fills no log" {
+	local told took
+	took=$SECONDS
+	OBEY_SECONDS=60 hostile '100.times { p = Peer.new; p.join; 8.times { p.tell(type: "error", code: "noise", message: "n" * 150) }; p.close }'
+	took=$((SECONDS - took + 2))
+	hostile '$p = Peer.new; $p.join; sleep_until = Process.clock_gettime(Process::CLOCK_MONOTONIC) + 1.1
+		$p.hear(0.2) while Process.clock_gettime(Process::CLOCK_MONOTONIC) < sleep_until
+		$p.tell(type: "error", code: "last", message: "one"); $p.close'
+	told=$(cat "$WORK"/agent.{out,err} | grep -c noise)
+	echo "# $told of 800 errors in the log in $took s" >&3
+	[ "$told" -ge 1 ]
+	[ "$told" -le $((took * 20)) ]
+	left_out() { grep -q "more lines about peers were left out" "$WORK/agent.err" "$WORK/agent.out"; }
+	wait_until 5 left_out
+	unharmed
+}
+
 @test "words that only the agent may say are answered with an error and do nothing" {
 	hostile '$p = Peer.new; $p.join
 		$p.tell(type: "restart", id: "1", pid: '"$(process_pid victim)"', mode: "now", deadline_ms: 1)
@@ -381,6 +424,28 @@ print(data.decode(), flush=True); print("end", flush=True)' "$SOCKET"
 	run grep -q '"welcome"' "$WORK/stranger.out"
 	[ "$status" = 1 ]
 	unharmed
+}
+
+@test "who connected as one user and is another speaks for neither, strangers too" {
+	agent_stop
+	agent_start --probe-interval 0 --lease 2s --peer-uids 1
+	# root for the sake of the test: a set-user-id program may do the same for anybody
+	process_start changed /usr/bin/python3 -c '
+import os, socket, sys
+os.seteuid(1)
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])
+os.seteuid(0)
+s.settimeout(3)
+s.sendall(b"{\"type\":\"hello\",\"protocol\":1,\"app\":\"shop\",\"role\":\"single\",\"accepts\":[]}\n")
+print(s.recv(4096).decode(), "end", flush=True)' "$SOCKET"
+	wait_until 8 grep -q end "$WORK/changed.out"
+	grep -q "connected as 1" "$WORK/changed.out"
+	process_stop changed KILL
+	agent_stop
+	agent_start --probe-interval 0 --lease 2s
+	wait_until 40 obey_says victim 'Lapidary.connected?' true
+	wait_until 40 obey_says second 'Lapidary.connected?' true
+	obey_says victim '$db.exec("select 1").getvalue(0, 0)' 1
 }
 
 @test "a title that says puma earns no signal that it does not catch" {

@@ -77,6 +77,18 @@ static void hello_has_a_second(void **state)
 	assert_non_null(b->session);
 }
 
+static void a_welcome_that_is_owed_since_this_tick_is_not_overdue(void **state)
+{
+	(void)state;
+	world_open(&world, 0, 10, 1);
+	a->not_yet = 1;
+	a->greet_owes = 100;
+	world_say_all(&world, 0, HELLO);
+	world_pass(&world, 10);
+	assert_true(a->joined);
+	assert_non_null(a->session);
+}
+
 static void a_stopped_agent_blames_nobody(void **state)
 {
 	(void)state;
@@ -382,6 +394,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_peer_lives_and_leaves),
 		TEST(hello_has_a_second),
+		TEST(a_welcome_that_is_owed_since_this_tick_is_not_overdue),
 		TEST(a_stopped_agent_blames_nobody),
 		TEST(nothing_goes_before_hello_nor_a_second_one_after),
 		TEST(mistakes_are_answered_a_few_times_a_second),

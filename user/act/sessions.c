@@ -273,6 +273,7 @@ static void tick_one(struct session *session)
 		sessions_end(session, "no_hello", "no hello within a second");
 	if (session->stage == SESSION_ASKING)
 		session_ask(session);
+	now_ns = session->all->now_ns; /* asking takes time, and what it welcomed owes since then */
 	if (session->unsent > 0 && now_ns - session->owed_ns >= UNREAD_MS * MS)
 		sessions_end(session, "not_reading", "it reads nothing of what it is sent");
 	if (session->resting)

@@ -39,6 +39,8 @@ struct acting {
 	char hold_reason[256];
 	char problem[112]; /* of the prober, told last */
 	uint64_t problem_ns;
+	uint64_t talk_second; /* what peers make the agent print, in this second */
+	uint32_t talk_lines, talk_hidden;
 	uv_timer_t fine, beat;
 	bool timers, closing;
 };
@@ -59,7 +61,8 @@ struct gate_request orders_request(struct agent *agent, const struct ev_scope *s
 /* Audit lines to the store, outcomes to the model and the log. */
 void orders_audit(struct agent *agent, cJSON *audit);
 void orders_outcome(struct agent *agent, const char *id, enum action_outcome outcome, const char *reason);
-void orders_tell(struct agent *agent, const char *action_id, const char *wire_id, uint32_t told);
+void orders_tell(struct agent *agent, const struct ev_scope *scope, const char *action_id,
+		 const char *wire_id, uint32_t told);
 void orders_ack(struct agent *agent, const struct peer *peer, const struct app_ack *ack);
 void orders_tick(struct agent *agent, uint64_t now_ns);
 /* Carries out what the gate let through. */

@@ -165,7 +165,7 @@ static void audit_closing(struct agent *agent, const struct breaker *breaker, co
 	if (pass.outcome == ACTION_SENT && told == 0)
 		orders_outcome(agent, pass.id, ACTION_DONE, orders_nobody_to_tell);
 	else if (pass.outcome == ACTION_SENT)
-		orders_tell(agent, pass.id, wire_id, told);
+		orders_tell(agent, &breaker->scope, pass.id, wire_id, told);
 }
 
 static void breaker_changed(void *context, const struct breaker *breaker, enum breaker_state was)

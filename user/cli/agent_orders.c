@@ -20,6 +20,8 @@ enum { ORDERS = 1024, ACK_MS = 1000 };
  */
 struct order {
 	char action[20]; /* its id at the gate */
+	struct ev_scope scope;
+	uint64_t heard[PEERS_OF_UID]; /* the peers that have answered, and count once */
 	uint32_t told, done, refused, failed;
 	uint64_t begun_ns;
 	char detail[PROTOCOL_DETAIL_SIZE]; /* of the last that did not do it */
@@ -153,6 +155,41 @@ struct gate_request orders_request(struct agent *agent, const struct ev_scope *s
 	};
 }
 
+struct serving {
+	const struct ev_scope *scope;
+	uint32_t role, count;
+};
+
+static void count_serving(void *context, const struct peer *peer)
+{
+	struct serving *serving = context;
+
+	if (peer->hello.role == serving->role && peer->state == APP_SERVING &&
+	    scope_equal(&peer->scope, serving->scope))
+		serving->count++;
+}
+
+/*
+ * Whoever has children looks like a master and they like workers, also a server that forked a helper. What
+ * its library says of itself may protect a process, and never make it an easier prey: it is a worker when
+ * either says so, and the fewer living ones count, by the model or of its own kind among the peers (what a
+ * server alone forks is a helper). A master gets no order: it would end the whole app; it is rolled by its
+ * server's signal.
+ */
+static void judge_roles(struct agent *agent, struct gate_request *request, const struct process *process,
+			const struct peer *peer)
+{
+	struct serving serving = {.scope = &request->scope, .role = peer ? peer->hello.role : APP_WORKER};
+	bool says_master = peer && peer->hello.role == APP_MASTER;
+
+	request->is_worker = process->role != ROLE_MASTER || (peer && !says_master);
+	request->accepted = peer && !says_master && (peer->hello.accepts & ACCEPTS_RESTART);
+	request->live_workers = process->app->workers;
+	app_socket_each(agent->acting->socket, count_serving, &serving);
+	if (peer && !says_master && serving.count < request->live_workers)
+		request->live_workers = serving.count;
+}
+
 const struct process *orders_process(struct agent *agent, struct gate_request *request, uint32_t tgid,
 				     uint64_t start_ns)
 {
@@ -165,15 +202,14 @@ const struct process *orders_process(struct agent *agent, struct gate_request *r
 	peer = app_socket_peer_of(agent->acting->socket, tgid, start_ns);
 	request->pid = tgid;
 	request->start_ns = start_ns;
-	request->live_workers = process->app->workers;
-	request->is_worker = process->role != ROLE_MASTER;
-	request->accepted = peer && (peer->hello.accepts & ACCEPTS_RESTART);
+	judge_roles(agent, request, process, peer);
 	return process;
 }
 
 /* --- carrying out ----------------------------------------------------------------------------------- */
 
-void orders_tell(struct agent *agent, const char *action_id, const char *wire_id, uint32_t told)
+void orders_tell(struct agent *agent, const struct ev_scope *scope, const char *action_id,
+		 const char *wire_id, uint32_t told)
 {
 	struct order_key key = order_key(wire_id);
 	struct order *order;
@@ -187,6 +223,7 @@ void orders_tell(struct agent *agent, const char *action_id, const char *wire_id
 	if (!order)
 		return;
 	text_copy(order->action, sizeof(order->action), action_id);
+	order->scope = *scope;
 	order->told = told;
 	order->begun_ns = mono_now();
 	acting_wake(agent);
@@ -212,6 +249,21 @@ static void finish_order(struct agent *agent, const struct order_key *key, const
 	table_delete(agent->acting->orders, key);
 }
 
+/* False: it has answered already, or the order went to another scope. A scope is one uid's, so there is room.
+ */
+static bool hear(struct order *order, const struct peer *peer)
+{
+	uint32_t answers = order->done + order->refused + order->failed;
+
+	if (!scope_equal(&order->scope, &peer->scope) || answers >= PEERS_OF_UID)
+		return false;
+	for (uint32_t i = 0; i < answers; i++)
+		if (order->heard[i] == peer->id)
+			return false;
+	order->heard[answers] = peer->id;
+	return true;
+}
+
 void orders_ack(struct agent *agent, const struct peer *peer, const struct app_ack *ack)
 {
 	struct order_key key = order_key(ack->id);
@@ -219,8 +271,8 @@ void orders_ack(struct agent *agent, const struct peer *peer, const struct app_a
 
 	restarts_ack(agent->acting->restarts, peer->tgid, peer->start_ns, ack->id, ack->result == ACK_DONE,
 		     ack->detail, mono_now());
-	if (!order)
-		return; /* no order, or one that is over */
+	if (!order || !hear(order, peer))
+		return; /* no order, one that is over, or not this peer's to answer (again) */
 	if (ack->result == ACK_DONE)
 		order->done++;
 	else if (ack->result == ACK_REFUSED)
@@ -244,7 +296,8 @@ static void end_overdue(void *context, const void *key, void *value)
 	struct order_key copy = *(const struct order_key *)key;
 	const struct order *order = value;
 
-	if (overdue->now_ns - order->begun_ns > ACK_MS * 1000000ull)
+	/* one that was told in this very tick began after its clock was read */
+	if (overdue->now_ns > order->begun_ns && overdue->now_ns - order->begun_ns > ACK_MS * 1000000ull)
 		finish_order(overdue->agent, &copy, order);
 }
 
@@ -275,7 +328,7 @@ void orders_breaker(struct agent *agent, const struct gate_pass *pass, const str
 	else if (!open && acting->opening_told == 0)
 		orders_outcome(agent, pass->id, ACTION_DONE, orders_nobody_to_tell);
 	else
-		orders_tell(agent, pass->id, acting->opening_order, acting->opening_told);
+		orders_tell(agent, scope, pass->id, acting->opening_order, acting->opening_told);
 }
 
 static enum server server_of(struct agent *agent, uint32_t tgid, uint64_t start_ns, enum app_role role)
@@ -335,7 +388,7 @@ static void tell_all(struct agent *agent, const struct gate_pass *pass, const st
 		line ? app_socket_tell_scope(agent->acting->socket, &request->scope, accepts, line, 0) : 0;
 
 	free(line);
-	orders_tell(agent, pass->id, pass->id, (uint32_t)told);
+	orders_tell(agent, &request->scope, pass->id, pass->id, (uint32_t)told);
 }
 
 static void begin_hold(struct agent *agent, const struct gate_pass *pass, const struct gate_request *request)

@@ -20,6 +20,8 @@
 /* A worker older than this does not boot: it comes back after the agent was away, and is not held. */
 #define BOOT_NS 30000000000ull
 
+enum { TALK_LINES = 20 }; /* a second */
+
 /* A peer that has its welcome, for the second one, which ends holds and begins none. */
 struct seated {
 	bool corrected; /* was told that it names a database that it was not seen to use */
@@ -55,6 +57,13 @@ uint32_t peers_of(struct agent *agent, const struct ev_scope *scope, uint32_t ac
 
 /* --- who is it -------------------------------------------------------------------------------------- */
 
+/* Who connected as one user and is another now speaks for neither. */
+static int refuse_uid(const struct peer *peer, uint32_t uid, char *why, size_t why_size)
+{
+	snprintf(why, why_size, "process %u has uid %u, but connected as %u", peer->tgid, uid, peer->uid);
+	return -EPERM;
+}
+
 /* Not a Ruby, but of a user whom the configuration lets speak: a library in another language, a bench. */
 static int identify_stranger(struct agent *agent, struct peer *peer, char *why, size_t why_size)
 {
@@ -65,6 +74,8 @@ static int identify_stranger(struct agent *agent, struct peer *peer, char *why, 
 		snprintf(why, why_size, "process %u is gone", peer->tgid);
 		return -ESRCH;
 	}
+	if (facts.uid != peer->uid)
+		return refuse_uid(peer, facts.uid, why, why_size);
 	scope_set(&peer->scope, facts.uid, facts.netns, digest_text(DIGEST_START, facts.cgroup),
 		  peer->hello.app);
 	return 0;
@@ -86,11 +97,8 @@ static int identify(void *context, struct peer *peer, char *why, size_t why_size
 			 peer->tgid, peer->tgid);
 		return -EAGAIN;
 	}
-	if (facts.info->uid != peer->uid) {
-		snprintf(why, why_size, "process %u has uid %u, but connected as %u", peer->tgid,
-			 facts.info->uid, peer->uid);
-		return -EPERM;
-	}
+	if (facts.info->uid != peer->uid)
+		return refuse_uid(peer, facts.info->uid, why, why_size);
 	peer->start_ns = facts.start_ns;
 	scope_set(&peer->scope, facts.info->uid, facts.info->netns, facts.info->cgroup_id,
 		  facts.configured ? facts.info->app : peer->hello.app);
@@ -193,6 +201,27 @@ static void record_hello(struct agent *agent, const struct peer *peer)
 		agent_make(agent, &hello.head, EV_HELLO, sizeof(hello), peer->tgid, peer->start_ns);
 }
 
+/* What peers can make the agent print is theirs to repeat, from ever new connections too. */
+static bool may_print(struct agent *agent)
+{
+	struct acting *acting = agent->acting;
+	uint64_t second = mono_now() / 1000000000u;
+
+	if (second != acting->talk_second) {
+		if (acting->talk_hidden)
+			log_say(LOG_WARN, "peer", "%u more lines about peers were left out",
+				acting->talk_hidden);
+		acting->talk_second = second;
+		acting->talk_lines = acting->talk_hidden = 0;
+	}
+	if (acting->talk_lines < TALK_LINES) {
+		acting->talk_lines++;
+		return true;
+	}
+	acting->talk_hidden++;
+	return false;
+}
+
 static void joined(void *context, const struct peer *peer)
 {
 	struct agent *agent = context;
@@ -200,10 +229,9 @@ static void joined(void *context, const struct peer *peer)
 
 	if (seated)
 		seated->corrected = false;
-	/* one that comes back again and again must not fill the log */
-	log_say(when_boot_now() - peer->start_ns < BOOT_NS ? LOG_INFO : LOG_DEBUG, "peer",
-		"%s: %u speaks (%s)", peer->scope.app, peer->tgid,
-		peer->hello.server[0] ? peer->hello.server : "no server");
+	if (when_boot_now() - peer->start_ns < BOOT_NS && may_print(agent))
+		log_say(LOG_INFO, "peer", "%s: %u speaks (%s)", peer->scope.app, peer->tgid,
+			peer->hello.server[0] ? peer->hello.server : "no server");
 	record_hello(agent, peer);
 	tests_joined(agent, &peer->scope);
 }
@@ -240,8 +268,9 @@ static void message(void *context, const struct peer *peer, const struct app_mes
 				peer->scope.app, peer->tgid);
 		break;
 	case MESSAGE_ERROR:
-		log_say(LOG_WARN, "peer", "%s: %u says: %s: %s", peer->scope.app, peer->tgid,
-			message->error.code, message->error.message);
+		if (may_print(agent))
+			log_say(LOG_WARN, "peer", "%s: %u says: %s: %s", peer->scope.app, peer->tgid,
+				message->error.code, message->error.message);
 		break;
 	case MESSAGE_POOL:
 		check_pool(agent, peer, &message->pool);
