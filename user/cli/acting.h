@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the files that act share. Inner header of agent_act.c, agent_orders.c, agent_peers.c, agent_tests.c
- * and agent_operator.c; the rest of the agent knows `struct acting` by name alone.
+ * What the files that act share. Inner header of agent_act.c, agent_carry.c, agent_consent.c,
+ * agent_operator.c, agent_orders.c, agent_pages.c, agent_peers.c and agent_tests.c; the rest of the agent
+ * knows `struct acting` by name alone.
  *
  * Two clocks: the model and its events count CLOCK_BOOTTIME, leases and everything in user/act
  * CLOCK_MONOTONIC, which the app reads as well.
@@ -48,16 +49,34 @@ struct acting {
 uint64_t mono_now(void);
 
 /* agent_act.c */
-struct page *acting_page(struct agent *agent, const struct ev_scope *scope, bool make);
 void acting_order_id(const struct breaker *breaker, char out[40]);
 void acting_wake(struct agent *agent); /* something has a deadline: the fine timer runs */
+
+/* agent_pages.c */
+int pages_new(struct agent *agent);
+struct page *pages_of(struct agent *agent, const struct ev_scope *scope, bool make); /* NULL: none */
+void pages_set(struct agent *agent, const struct breaker *breaker);
+void pages_tick(struct agent *agent); /* those without a peer go */
+
+/* agent_consent.c */
+/* A request about a scope, with what the agent knows of consent filled in. */
+struct gate_request consent_request(struct agent *agent, const struct ev_scope *scope, const char *action,
+				    uint32_t accepts);
+/* Facts of a process for the gate: its scope and role, living workers, whether its library takes the order.
+ */
+const struct process *consent_process(struct agent *agent, struct gate_request *request, uint32_t tgid,
+				      uint64_t start_ns);
+
+/* agent_carry.c: carries out what the gate let through */
+void carry_breaker(struct agent *agent, const struct gate_pass *pass, const struct ev_scope *scope,
+		   const char *target, enum breaker_kind kind, bool open, const char *reason,
+		   const char *incident, bool by_operator, uint32_t for_ms);
+void carry_restart(struct agent *agent, const struct gate_pass *pass, const struct gate_request *request,
+		   bool now);
 
 /* agent_orders.c */
 extern const char orders_nobody_to_tell[];
 int orders_new(struct agent *agent);
-/* A request about a scope, with what the agent knows of consent filled in. */
-struct gate_request orders_request(struct agent *agent, const struct ev_scope *scope, const char *action,
-				   uint32_t accepts);
 /* Audit lines to the store, outcomes to the model and the log. */
 void orders_audit(struct agent *agent, cJSON *audit);
 void orders_outcome(struct agent *agent, const char *id, enum action_outcome outcome, const char *reason);
@@ -65,15 +84,6 @@ void orders_tell(struct agent *agent, const struct ev_scope *scope, const char *
 		 const char *wire_id, uint32_t told);
 void orders_ack(struct agent *agent, const struct peer *peer, const struct app_ack *ack);
 void orders_tick(struct agent *agent, uint64_t now_ns);
-/* Carries out what the gate let through. */
-void orders_breaker(struct agent *agent, const struct gate_pass *pass, const struct ev_scope *scope,
-		    const char *target, enum breaker_kind kind, bool open, const char *reason,
-		    const char *incident, bool by_operator, uint32_t for_ms);
-void orders_restart(struct agent *agent, const struct gate_pass *pass, const struct gate_request *request,
-		    bool now);
-/* Facts of a process for the gate: role, living workers, server, whether its library takes the order. */
-const struct process *orders_process(struct agent *agent, struct gate_request *request, uint32_t tgid,
-				     uint64_t start_ns);
 
 /* agent_peers.c */
 void peers_wire(struct agent *agent, struct app_socket_events *events);

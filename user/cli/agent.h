@@ -6,11 +6,16 @@
  *   agent_stop.c     stop
  *   agent_events.c   ring → decode → pipeline, and the agent's own records
  *   agent_watch.c    which processes are watched, and what /proc says of them
+ *   agent_scan.c     looking for Rubies, and at those that are watched
  *   agent_mappings.c mmap records, in order with the births
  *   agent_proc.c     reading /proc beside the loop
  *   agent_crash.c    captures, and from a confirmed crash to the store
  *   agent_decide.c   incidents and decisions to gate, store and terminal
  *   agent_act.c      breakers, holds, restarts: what the gate let through, carried out
+ *   agent_pages.c    the state pages
+ *   agent_consent.c  what the gate must know of consent and workers
+ *   agent_carry.c    decisions through the gate, and carried out
+ *   agent_orders.c   orders that are out, their acks and audit lines
  *   agent_peers.c    the app socket's peers: who they are, their welcome, what they say
  *   agent_tests.c    databases in use, and the prober
  *   agent_operator.c commands of people that act

@@ -16,7 +16,7 @@
 #include "user/base/when.h"
 #include "user/cli/acting.h"
 
-enum { FINE_MS = 50, PAGES = 1024 };
+enum { FINE_MS = 50 };
 
 uint64_t mono_now(void)
 {
@@ -36,82 +36,11 @@ void acting_order_id(const struct breaker *breaker, char out[40])
 	snprintf(out, 40, "%s-%u", breaker->id, breaker->seq);
 }
 
-/* --- pages ------------------------------------------------------------------------------------------ */
-
-static void page_gone(void *context, const void *key, void *value)
-{
-	(void)context;
-	(void)key;
-	page_free(*(struct page **)value);
-}
-
-static void fill_slot(void *context, const struct ev_scope *scope, const char *target)
-{
-	(void)scope;
-	page_slot(context, target);
-}
-
-static void fill_breaker(void *context, const struct breaker *breaker)
-{
-	struct page *page = ((void **)context)[0];
-	const struct ev_scope *scope = ((void **)context)[1];
-	int slot;
-
-	if (breaker->state == BREAKER_CLOSED || !scope_equal(&breaker->scope, scope))
-		return;
-	slot = page_slot(page, breaker->target);
-	if (slot >= 0)
-		page_set(page, slot, breaker->kind, breaker->state, breaker->lease_end_ns, breaker->seq);
-}
-
-static void drop_unused(void *context, const void *key, void *value)
-{
-	struct agent *agent = context;
-
-	(void)value;
-	if (peers_of(agent, key, 0) == 0)
-		table_delete(agent->acting->pages, key);
-}
-
-struct page *acting_page(struct agent *agent, const struct ev_scope *scope, bool make)
-{
-	struct acting *acting = agent->acting;
-	struct page **known = table_get(acting->pages, scope), *page = NULL;
-	void *context[2];
-
-	if (known || !make)
-		return known ? *known : NULL;
-	if (page_new(acting->epoch, &page) != 0)
-		return NULL;
-	if (table_count(acting->pages) == PAGES) /* no more scopes than peers, but some may have gone */
-		table_each(acting->pages, drop_unused, agent);
-	known = table_put(acting->pages, scope, NULL);
-	if (!known) {
-		page_free(page);
-		return NULL;
-	}
-	*known = page;
-	context[0] = page;
-	context[1] = (void *)scope;
-	tests_each(agent, scope, fill_slot, page);
-	breakers_each(acting->breakers, fill_breaker, context);
-	return page;
-}
-
 /* --- breakers --------------------------------------------------------------------------------------- */
-
-static void set_page(struct agent *agent, const struct breaker *breaker)
-{
-	struct page *page = acting_page(agent, &breaker->scope, false);
-	int slot = page ? page_slot(page, breaker->target) : -ENOENT;
-
-	if (slot >= 0)
-		page_set(page, slot, breaker->kind, breaker->state, breaker->lease_end_ns, breaker->seq);
-}
 
 static struct line_breaker line_of(struct agent *agent, const struct breaker *breaker, const char *id)
 {
-	struct page *page = acting_page(agent, &breaker->scope, false);
+	struct page *page = pages_of(agent, &breaker->scope, false);
 	uint64_t now = mono_now();
 
 	return (struct line_breaker){
@@ -153,7 +82,7 @@ static void audit_closing(struct agent *agent, const struct breaker *breaker, co
 			  uint32_t told)
 {
 	struct gate_request request =
-		orders_request(agent, &breaker->scope, "breaker.close", ACCEPTS_BREAKER);
+		consent_request(agent, &breaker->scope, "breaker.close", ACCEPTS_BREAKER);
 	struct gate_pass pass;
 
 	request.target = breaker->target;
@@ -176,7 +105,7 @@ static void breaker_changed(void *context, const struct breaker *breaker, enum b
 	char id[40];
 	uint32_t told;
 
-	set_page(agent, breaker);
+	pages_set(agent, breaker);
 	acting_order_id(breaker, id);
 	told = tell_peers(agent, breaker, id);
 	probes_urgent(acting->probes, &breaker->scope, breaker->target, breaker->state != BREAKER_CLOSED,
@@ -203,7 +132,7 @@ static void breaker_changed(void *context, const struct breaker *breaker, enum b
 
 static void breaker_renewed(void *context, const struct breaker *breaker)
 {
-	set_page(context, breaker);
+	pages_set(context, breaker);
 }
 
 /* One marked trial: the peer with the fewest requests in flight is as good as any, so the first that may. */
@@ -347,7 +276,7 @@ void acting_tick(struct agent *agent)
 	restarts_tick(acting->restarts, now);
 	holds_tick(acting->holds, now);
 	probes_tick(acting->probes, now);
-	table_each(acting->pages, drop_unused, agent);
+	pages_tick(agent);
 	if (!is_idle(acting))
 		acting_wake(agent);
 }
@@ -386,7 +315,6 @@ static int new_parts(struct agent *agent)
 	acting->breakers = breakers_new(&breaker, 0, &breakers);
 	acting->holds = holds_new(&hold, agent->started_ns);
 	acting->restarts = restarts_new(&restart, &restarts);
-	acting->pages = table_new(sizeof(struct ev_scope), sizeof(struct page *), PAGES, page_gone, NULL);
 	return acting->gate && acting->breakers && acting->holds && acting->restarts && acting->pages
 		       ? 0
 		       : -ENOMEM;
@@ -401,6 +329,8 @@ int acting_new(struct agent *agent)
 		return -ENOMEM;
 	agent->acting->epoch = when_wall_now() / 1000000; /* a later agent's is greater, and JSON holds it */
 	err = new_parts(agent);
+	if (!err)
+		err = pages_new(agent);
 	if (!err)
 		err = orders_new(agent);
 	if (!err)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Commands of people that act, and what they want to see of it. An operator's command needs no consent, but
- * passes the same gate: never the last healthy worker, nothing while paused, and an audit line for each.
+ * passes the same gate: never the last living worker, nothing while paused, and an audit line for each.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -141,7 +141,7 @@ static void carry_out(struct wish *wish, const struct ev_scope *scope, enum brea
 {
 	struct agent *agent = wish->agent;
 	struct gate_request request =
-		orders_request(agent, scope, wish->open ? "breaker.open" : "breaker.close", ACCEPTS_BREAKER);
+		consent_request(agent, scope, wish->open ? "breaker.open" : "breaker.close", ACCEPTS_BREAKER);
 	cJSON *row = cJSON_CreateObject();
 	struct gate_pass pass;
 	const char *reason = wish->open ? "an operator opened it" : "an operator closed it";
@@ -160,8 +160,8 @@ static void carry_out(struct wish *wish, const struct ev_scope *scope, enum brea
 	json_add_text(row, "outcome_reason", pass.audit ? json_text(pass.audit, "outcome_reason") : "");
 	orders_audit(agent, pass.audit);
 	if (pass.outcome == ACTION_SENT)
-		orders_breaker(agent, &pass, scope, wish->target, kind, wish->open, reason, "", true,
-			       wish->for_ms);
+		carry_breaker(agent, &pass, scope, wish->target, kind, wish->open, reason, "", true,
+			      wish->for_ms);
 	breaker = breakers_find(agent->acting->breakers, scope, wish->target, kind);
 	cJSON_AddStringToObject(row, "state", protocol_state_name(breaker ? breaker->state : BREAKER_CLOSED));
 	cJSON_AddItemToArray(wish->array, row);
@@ -280,8 +280,8 @@ cJSON *operator_restart(struct agent *agent, const char *argument)
 		return error("process %s is not watched; lapidary workers lists those that are", number);
 	process = model_process(pipeline_model(agent->pipeline), wanted.id.tgid, wanted.id.start_ns);
 	scope_of_app(process->app, &request.scope);
-	request = orders_request(agent, &request.scope, "worker.restart", ACCEPTS_RESTART);
-	orders_process(agent, &request, wanted.id.tgid, wanted.id.start_ns);
+	request = consent_request(agent, &request.scope, "worker.restart", ACCEPTS_RESTART);
+	consent_process(agent, &request, wanted.id.tgid, wanted.id.start_ns);
 	request.reason = "an operator asked for it";
 	request.by_operator = true;
 	gate_decide(agent->acting->gate, &request, mono_now(), &pass);
@@ -294,7 +294,7 @@ cJSON *operator_restart(struct agent *agent, const char *argument)
 	cJSON_AddStringToObject(answer, "by", request.accepted ? "order" : "signal");
 	orders_audit(agent, pass.audit);
 	if (pass.outcome == ACTION_SENT)
-		orders_restart(agent, &pass, &request, now);
+		carry_restart(agent, &pass, &request, now);
 	return answer;
 }
 

@@ -173,7 +173,7 @@ static void welcome(void *context, const struct peer *peer, struct line_welcome 
 		acting->listed_ids = calloc(LISTED, sizeof(*acting->listed_ids));
 	if (!acting->listed || !acting->listed_ids)
 		listing.room = 0;
-	listing.page = acting_page(agent, &peer->scope, true);
+	listing.page = pages_of(agent, &peer->scope, true);
 	breakers_each(acting->breakers, list_breaker, &listing);
 	*out = (struct line_welcome){
 		.epoch = acting->epoch,

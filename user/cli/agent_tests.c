@@ -106,7 +106,7 @@ void tests_used(struct agent *agent, const struct process *process, const char *
 	if (!use)
 		return;
 	*use = (struct use){process->id.tgid, process->id.start_ns};
-	page = acting_page(agent, &scope, false);
+	page = pages_of(agent, &scope, false);
 	if (page) {
 		page_slot(page, target);
 		probes_used(acting->probes, &scope, target, use->tgid, use->start_ns, mono_now());

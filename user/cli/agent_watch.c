@@ -17,27 +17,7 @@
 #include "user/base/when.h"
 #include "user/cli/agent.h"
 #include "user/cli/agent_proc.h"
-
-enum {
-	WATCHED = MAPS_PROCESSES - 1, /* with room for the maps of one that is only looked at */
-	EXCLUDED = 1024,
-	SCANS = 8192,
-};
-
-/* How long a dead process's maps are kept: its death may be told one tick late (model.h). */
-#define MOURN_NS 4000000000ull
-
-struct watch {
-	struct agent *agent;
-	struct table *watched;  /* tgid → struct watched */
-	struct table *excluded; /* tgid → start_ns, for doctor */
-	struct table *scans;    /* tgid → start_ns: jobs of a scan that are out */
-	uint32_t looked_tgid;   /* whose maps are being looked at */
-	uint64_t looked_start_ns;
-	bool full_told;
-	uint64_t next_sample_ns;
-	bool rescan; /* a Ruby may have come unseen */
-};
+#include "user/cli/watching.h"
 
 const struct watched *watch_find(const struct agent *agent, uint32_t tgid, uint64_t start_ns)
 {
@@ -46,7 +26,7 @@ const struct watched *watch_find(const struct agent *agent, uint32_t tgid, uint6
 	return watched && (start_ns == 0 || watched->start_ns == start_ns) ? watched : NULL;
 }
 
-static struct watched *find(struct agent *agent, uint32_t tgid, uint64_t start_ns)
+struct watched *watching_find(struct agent *agent, uint32_t tgid, uint64_t start_ns)
 {
 	return (struct watched *)watch_find(agent, tgid, start_ns);
 }
@@ -63,7 +43,7 @@ bool watch_busy(const struct agent *agent)
 
 /* --- coming and going ------------------------------------------------------------------------------- */
 
-static void leave(struct agent *agent, uint32_t tgid, uint64_t start_ns)
+void watching_leave(struct agent *agent, uint32_t tgid, uint64_t start_ns)
 {
 	maps_drop(agent->maps, tgid, start_ns);
 	targets_gone(agent->targets, tgid, start_ns);
@@ -76,7 +56,7 @@ static void bury(void *context, const void *key, void *value)
 	const struct watched *watched = value;
 
 	if (watched->gone_ns)
-		leave(context, *(const uint32_t *)key, watched->start_ns);
+		watching_leave(context, *(const uint32_t *)key, watched->start_ns);
 }
 
 /*
@@ -118,7 +98,7 @@ void watch_born(struct agent *agent, const struct ev_birth *birth)
 	const struct watched *parent = birth->head.type == EV_FORK
 					       ? watch_find(agent, birth->parent_tgid, birth->parent_start_ns)
 					       : NULL;
-	struct watched *child = find(agent, birth->head.tgid, birth->head.start_ns);
+	struct watched *child = watching_find(agent, birth->head.tgid, birth->head.start_ns);
 	struct ev_info info = {0};
 	char ruby[16] = "", capture[12] = "";
 	bool claimed = false;
@@ -150,10 +130,10 @@ void watch_born(struct agent *agent, const struct ev_birth *birth)
 
 void watch_ended(struct agent *agent, const struct ev_head *ev)
 {
-	struct watched *watched = find(agent, ev->tgid, ev->start_ns);
+	struct watched *watched = watching_find(agent, ev->tgid, ev->start_ns);
 
 	if (ev->type == EV_EXEC)
-		leave(agent, ev->tgid, ev->start_ns);
+		watching_leave(agent, ev->tgid, ev->start_ns);
 	else if (watched)
 		watched->gone_ns = ev->time_ns;
 }
@@ -208,7 +188,7 @@ static struct watched *adopt(struct agent *agent, const struct proc_answer *answ
 	agent->watch->rescan = true; /* what it forked just before it was marked */
 	text_copy(birth.comm, sizeof(birth.comm), answer->info.comm);
 	agent_make(agent, &birth.head, EV_WATCH, sizeof(birth), answer->tgid, answer->start_ns);
-	return find(agent, answer->tgid, answer->start_ns);
+	return watching_find(agent, answer->tgid, answer->start_ns);
 }
 
 static void exclude(struct agent *agent, const struct proc_answer *answer)
@@ -224,7 +204,7 @@ static void exclude(struct agent *agent, const struct proc_answer *answer)
 	text_copy(left.comm, sizeof(left.comm), answer->info.comm);
 	text_copy(left.file, sizeof(left.file), "(excluded by the configuration)");
 	agent_make(agent, &left.head, EV_EXEC, sizeof(left), answer->tgid, answer->start_ns);
-	leave(agent, answer->tgid, answer->start_ns);
+	watching_leave(agent, answer->tgid, answer->start_ns);
 }
 
 static void sample(struct agent *agent, const struct proc_answer *answer)
@@ -253,7 +233,7 @@ static void miss(struct agent *agent, const struct proc_answer *answer, struct w
 	text_copy(left.comm, sizeof(left.comm), watched->info.comm);
 	text_copy(left.file, sizeof(left.file), "(ended unseen)");
 	agent_make(agent, &left.head, EV_EXEC, sizeof(left), answer->tgid, answer->start_ns);
-	leave(agent, answer->tgid, answer->start_ns);
+	watching_leave(agent, answer->tgid, answer->start_ns);
 }
 
 /*
@@ -272,7 +252,7 @@ static void keep_name(const struct watched *watched, const struct proc_answer *a
 
 bool watch_known(struct agent *agent, uint32_t tgid, uint64_t since_ns, struct watched_facts *out)
 {
-	struct watched *watched = find(agent, tgid, 0);
+	struct watched *watched = watching_find(agent, tgid, 0);
 
 	if (!watched || watched->gone_ns)
 		return false;
@@ -289,7 +269,7 @@ bool watch_known(struct agent *agent, uint32_t tgid, uint64_t since_ns, struct w
 
 void watch_claim(struct agent *agent, uint32_t tgid, uint64_t start_ns, const char *app)
 {
-	struct watched *watched = find(agent, tgid, start_ns);
+	struct watched *watched = watching_find(agent, tgid, start_ns);
 
 	if (!watched)
 		return;
@@ -299,7 +279,7 @@ void watch_claim(struct agent *agent, uint32_t tgid, uint64_t start_ns, const ch
 
 void watch_answered(struct agent *agent, const struct proc_answer *answer)
 {
-	struct watched *watched = find(agent, answer->tgid, answer->start_ns);
+	struct watched *watched = watching_find(agent, answer->tgid, answer->start_ns);
 	bool facts = answer->got & PROC_FACTS, changed = false;
 
 	if (answer->wanted & PROC_SCAN)
@@ -314,7 +294,7 @@ void watch_answered(struct agent *agent, const struct proc_answer *answer)
 		watched = adopt(agent, answer);
 	if (answer->got & PROC_MAPS)
 		look_at_maps(agent, answer, watched != NULL);
-	watched = find(agent, answer->tgid, answer->start_ns);
+	watched = watching_find(agent, answer->tgid, answer->start_ns);
 	if (!watched || watched->gone_ns)
 		return;
 	if (answer->ended) {
@@ -371,7 +351,7 @@ uint64_t watch_start_of(const struct agent *agent, uint32_t tgid)
 static void is_ruby(void *context, uint32_t tgid, uint64_t start_ns, uint64_t seen_ns, const char *version)
 {
 	struct agent *agent = context;
-	struct watched *watched = find(agent, tgid, start_ns);
+	struct watched *watched = watching_find(agent, tgid, start_ns);
 
 	if (watched && !watched->gone_ns) {
 		bool news = strcmp(watched->ruby, version) != 0;
@@ -410,115 +390,4 @@ void watch_wire(struct targets_events *events)
 	events->ruby = is_ruby;
 	events->attached = is_attached;
 	events->problem = has_problem;
-}
-
-/* --- scans and samples ------------------------------------------------------------------------------ */
-
-static void scan_task(void *context, const struct probe_task *task)
-{
-	struct agent *agent = context;
-
-	struct table *scans = agent->watch->scans;
-	uint64_t *out;
-
-	/* one whose /proc hangs must not take a reader with each scan */
-	if (watch_find(agent, task->tgid, task->start_ns) || table_peek(scans, &task->tgid) ||
-	    table_count(scans) == SCANS)
-		return;
-	if (proc_ask(agent, task->tgid, task->start_ns, PROC_MAPS | PROC_SCAN) == 0 &&
-	    (out = table_put(scans, &task->tgid, NULL)))
-		*out = task->start_ns;
-}
-
-void watch_scan(struct agent *agent)
-{
-	int err = probe_each_task(agent->probe, scan_task, agent);
-
-	if (err)
-		log_say(LOG_ERROR, "scan", "running processes could not be listed: %s", strerror(-err));
-}
-
-struct round {
-	struct agent *agent;
-	uint64_t now_ns;
-	unsigned want; /* of the living */
-};
-
-static void go_round(void *context, const void *key, void *value)
-{
-	struct round *round = context;
-	struct watched *watched = value;
-	uint32_t tgid = *(const uint32_t *)key;
-	unsigned want = round->want;
-
-	if (watched->gone_ns) {
-		if (round->now_ns - watched->gone_ns > MOURN_NS)
-			leave(round->agent, tgid, watched->start_ns);
-		return;
-	}
-	if (maps_source(round->agent->maps, tgid, watched->start_ns) == MAPS_NONE)
-		want |= PROC_MAPS;
-	if (!watched->named)
-		want |= PROC_SAMPLE; /* a fork that lived to see a tick */
-	/* one question at a time: a process that blocks its readers costs one of them, not all */
-	if (watched->missing)
-		want |= PROC_SAMPLE;
-	if (want && !watched->reading)
-		watched->reading = proc_ask(round->agent, tgid, watched->start_ns, want | PROC_FACTS) == 0;
-}
-
-void watch_rescan(struct agent *agent)
-{
-	agent->watch->rescan = true;
-}
-
-void watch_tick(struct agent *agent, uint64_t now_ns)
-{
-	struct watch *watch = agent->watch;
-	struct round round = {.agent = agent, .now_ns = now_ns};
-
-	if (now_ns >= watch->next_sample_ns) {
-		watch->next_sample_ns = now_ns + agent->config.sample_interval_ms * 1000000ull;
-		round.want = PROC_SAMPLE;
-	}
-	if (watch->rescan) {
-		watch->rescan = false;
-		watch_scan(agent);
-	}
-	table_each(watch->watched, go_round, &round);
-}
-
-bool watch_excluded(const struct agent *agent, uint32_t tgid, uint64_t start_ns)
-{
-	const uint64_t *excluded = table_peek(agent->watch->excluded, &tgid);
-
-	return excluded && *excluded == start_ns;
-}
-
-int watch_new(struct agent *agent, struct watch **out)
-{
-	struct watch *watch = calloc(1, sizeof(*watch));
-
-	if (!watch)
-		return -ENOMEM;
-	watch->agent = agent;
-	watch->watched = table_new(sizeof(uint32_t), sizeof(struct watched), WATCHED, NULL, NULL);
-	watch->excluded = table_new(sizeof(uint32_t), sizeof(uint64_t), EXCLUDED, NULL, NULL);
-	watch->scans = table_new(sizeof(uint32_t), sizeof(uint64_t), SCANS, NULL, NULL);
-	if (!watch->watched || !watch->excluded || !watch->scans) {
-		watch_free(watch);
-		return -ENOMEM;
-	}
-	*out = watch;
-	return 0;
-}
-
-void watch_free(struct watch *watch)
-{
-	if (!watch)
-		return;
-	table_free(watch->watched);
-	table_free(watch->excluded);
-	table_free(watch->scans);
-	free(watch);
 }
