@@ -315,9 +315,7 @@ static int new_parts(struct agent *agent)
 	acting->breakers = breakers_new(&breaker, 0, &breakers);
 	acting->holds = holds_new(&hold, agent->started_ns);
 	acting->restarts = restarts_new(&restart, &restarts);
-	return acting->gate && acting->breakers && acting->holds && acting->restarts && acting->pages
-		       ? 0
-		       : -ENOMEM;
+	return acting->gate && acting->breakers && acting->holds && acting->restarts ? 0 : -ENOMEM;
 }
 
 int acting_new(struct agent *agent)

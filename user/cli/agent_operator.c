@@ -11,6 +11,7 @@
 #include "user/base/text.h"
 #include "user/base/when.h"
 #include "user/cli/acting.h"
+#include "user/probe/reason.h"
 
 static cJSON *error(const char *format, const char *what)
 {
@@ -52,11 +53,6 @@ struct listing {
 	cJSON *array;
 };
 
-static const char *const result_names[PROBE_RESULT_END] = {
-	[PROBE_OK] = "ok",           [PROBE_REFUSED] = "refused",   [PROBE_TIMEOUT] = "timeout",
-	[PROBE_NO_HOST] = "no_host", [PROBE_REJECTED] = "rejected", [PROBE_BROKEN] = "broken",
-	[PROBE_NOT_RUN] = "not_run"};
-
 static void add_test(struct listing *listing, cJSON *row, const struct ev_scope *scope, const char *target)
 {
 	struct probes_answer test;
@@ -68,8 +64,7 @@ static void add_test(struct listing *listing, cJSON *row, const struct ev_scope 
 		return;
 	}
 	json_add_time(row, "last_connection_test", wall_of(listing->agent, test.tested_ns));
-	json_add_text(row, "last_test_result",
-		      test.result < PROBE_RESULT_END ? result_names[test.result] : "");
+	json_add_text(row, "last_test_result", result_name(test.result));
 	json_add_count(row, "last_test_ms", test.ms);
 }
 

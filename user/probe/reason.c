@@ -69,6 +69,17 @@ static const char *const names[REASON_COUNT] = {
 	"too_many", "starting", "shutdown", "closed",  "tls",       "other",
 };
 
+const char *result_name(uint32_t result)
+{
+	static const char *const results[PROBE_RESULT_END] = {
+		[PROBE_OK] = "ok",           [PROBE_REFUSED] = "refused",   [PROBE_TIMEOUT] = "timeout",
+		[PROBE_NO_HOST] = "no_host", [PROBE_REJECTED] = "rejected", [PROBE_BROKEN] = "broken",
+		[PROBE_NOT_RUN] = "not_run",
+	};
+
+	return result > 0 && result < PROBE_RESULT_END ? results[result] : results[PROBE_NOT_RUN];
+}
+
 enum conn_reason reason_of(const char *message)
 {
 	if (message[0] == '\0')

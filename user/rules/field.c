@@ -6,6 +6,7 @@
 #include "user/base/text.h"
 #include "user/crash/report.h"
 #include "user/gems/gem_path.h"
+#include "user/probe/reason.h"
 #include "user/rules/rule.h"
 #include <stdio.h>
 #include <string.h>
@@ -248,12 +249,7 @@ static void get_sqlstate(const struct notice *notice, char *out)
 
 static void get_reason(const struct notice *notice, char *out)
 {
-	static const char *const names[REASON_COUNT] = {
-		"none",     "refused",  "timeout",  "no_host", "no_socket", "auth",  "no_database",
-		"too_many", "starting", "shutdown", "closed",  "tls",       "other",
-	};
-	enum conn_reason reason = notice->db_error->reason;
-	put(out, reason < REASON_COUNT ? names[reason] : "other");
+	put(out, reason_name(notice->db_error->reason));
 }
 
 static void get_error(const struct notice *notice, char *out)
@@ -271,11 +267,7 @@ static void get_availability(const struct notice *notice, char *out)
 
 static void get_result(const struct notice *notice, char *out)
 {
-	static const char *const names[PROBE_RESULT_END] = {
-		"not_run", "ok", "refused", "timeout", "no_host", "rejected", "broken", "not_run",
-	};
-	uint32_t result = notice->probe->result;
-	put(out, names[result < PROBE_RESULT_END ? result : PROBE_NOT_RUN]);
+	put(out, result_name(notice->probe->result));
 }
 
 static void get_reached(const struct notice *notice, char *out)
