@@ -29,6 +29,12 @@ enum event_limit {
 	EV_STACK_MAX = 128 * 1024,
 	EV_CAPTURES_PER_SECOND = 4, /* full captures a process; further faults become small records */
 	EV_RECORD_MAX = EV_STACK_MAX + 4096, /* no record is larger: decode refuses what says it is */
+	EV_RUBY_FRAMES = 64,
+	EV_RUBY_LABEL = 64,
+	EV_RUBY_PATH = 128,
+	EV_AUXV = 26,          /* pairs of mm->saved_auxv: AT_VECTOR_SIZE has room for fewer */
+	EV_CODE = 64,          /* bytes of code around the instruction pointer */
+	EV_WRITTEN_MAX = 4096, /* bytes of one write(2) that are kept */
 };
 
 enum lane { LANE_LIFE, LANE_CAPTURE, LANE_FLOW, LANE_USER, LANE_COUNT };
@@ -48,6 +54,9 @@ enum event_type {
 	/* FLOW, or LIFE for an end with an availability error */
 	EV_QUERY_START, /* struct ev_query_start */
 	EV_QUERY_END,   /* struct ev_query_end */
+	/* CAPTURE again */
+	EV_RUBY,    /* struct ev_ruby: the Ruby frames of a fault; right before its EV_FAULT */
+	EV_WRITTEN, /* struct ev_written: what a task with a confirmed or pending fault writes */
 	/* USER: made by the agent */
 	EV_BEGIN = 64, /* struct ev_begin: first record of every run and recording */
 	EV_TICK,       /* struct ev_head alone: time passes (once a second) */
@@ -198,9 +207,65 @@ struct ev_fault {
 	__u64 sql_end_ns; /* 0: still in flight */
 	__u32 sql_len;
 	__u32 stack_len;
+	__u32 capture_ns; /* what the capture took in the task's own time, start of the program to its end */
+	__u32 auxv_count; /* pairs */
+	__u64 auxv[EV_AUXV][2];
+	__u64 code_start;      /* address of text[0]; 0: none could be read */
+	__u8 text[EV_CODE];    /* zeroed where it could not be read */
 	char sql[EV_SQL_LAST]; /* sql_len bytes, not terminated; decode normalises it */
 	__u8 missing[EV_STACK_MAX / EV_PAGE / 8 + 4];
 	__u8 stack[];
+};
+
+/* What a control frame runs. */
+enum ruby_frame_kind {
+	RUBY_FRAME_RUBY = 1, /* bytecode: path and line are of its own */
+	RUBY_FRAME_C,        /* a method in C: `address` is the function, path and line are its caller's */
+	RUBY_FRAME_OTHER,    /* ifunc, dummy and what is not known */
+};
+
+struct ev_ruby_frame {
+	__u64 address;             /* RUBY_FRAME_C: the C function; else the iseq */
+	__u32 kind;                /* enum ruby_frame_kind */
+	__s32 line;                /* 0: not known */
+	char label[EV_RUBY_LABEL]; /* "block in serve"; of a C method its name; "" not known */
+	char path[EV_RUBY_PATH];   /* its end, when it is longer */
+};
+
+enum ruby_stack_state {
+	RUBY_STACK_COMPLETE = 1,
+	RUBY_STACK_CLIPPED,     /* more than EV_RUBY_FRAMES: the innermost are here */
+	RUBY_STACK_UNREADABLE,  /* some memory of it could not be read: what is here is as far as it got */
+	RUBY_STACK_NO_CONTEXT,  /* the thread runs no Ruby */
+	RUBY_STACK_UNSUPPORTED, /* no offsets for this Ruby, or its thread-local context was not found */
+};
+
+/* The control frames of the thread that faulted, innermost first, as its execution context has them. */
+struct ev_ruby {
+	struct ev_head head;
+	__u64 fault_time_ns; /* time_ns of the EV_FAULT that it belongs to */
+	__u32 state;         /* enum ruby_stack_state */
+	__u32 count;
+	struct ev_ruby_frame frames[];
+};
+
+/* One write(2) or an element of a writev(2) by a task that is crashing: Ruby's own report, to whatever file.
+ */
+struct ev_written {
+	struct ev_head head;
+	__u64 fault_time_ns;
+	__u64 at;        /* bytes that it wrote before this, kept or not */
+	__u32 full_size; /* of the write; what is beyond `size` was not kept */
+	__u32 size;
+	__s32 fd;
+	__u32 flags; /* enum written_bit */
+	__u8 bytes[];
+};
+
+enum written_bit {
+	WRITTEN_LATE =
+		1 << 0, /* first of its fault, and the probe was not there at the fault: a head is missing */
+	WRITTEN_LAST = 1 << 1, /* the limit for one crash is reached: nothing more is kept */
 };
 
 enum conn_what {
@@ -409,7 +474,7 @@ struct ev_action {
 	__u32 outcome;   /* enum action_outcome */
 };
 
-enum { EV_FORMAT = 2 };
+enum { EV_FORMAT = 3 };
 
 _Static_assert(sizeof(struct ev_head) == 40, "ev_head");
 _Static_assert(sizeof(struct ev_birth) == 80, "ev_birth");
@@ -425,6 +490,9 @@ _Static_assert(sizeof(struct ev_begin) == 184, "ev_begin");
 _Static_assert(sizeof(struct ev_sample) == 88, "ev_sample");
 _Static_assert(sizeof(struct ev_gap) == 72, "ev_gap");
 _Static_assert(sizeof(struct ev_fault) % 8 == 0, "ev_fault");
+_Static_assert(sizeof(struct ev_ruby_frame) == 208, "ev_ruby_frame");
+_Static_assert(sizeof(struct ev_ruby) == 56, "ev_ruby");
+_Static_assert(sizeof(struct ev_written) == 72, "ev_written");
 _Static_assert(sizeof(struct ev_info) % 8 == 0, "ev_info");
 _Static_assert(sizeof(struct ev_location) % 8 == 0, "ev_location");
 _Static_assert(sizeof(struct ev_scope) == 80, "ev_scope");

@@ -53,6 +53,11 @@ static __always_inline void fault_fill(struct ev_fault *ev, const struct pending
 	BPF_CORE_READ_STR_INTO(&ev->comm, task, comm);
 	fault_statement(ev, thread);
 	ev->stack_len = 0;
+	ev->capture_ns = 0;
+	ev->auxv_count = 0;
+	__builtin_memset(ev->auxv, 0, sizeof(ev->auxv));
+	ev->code_start = 0;
+	__builtin_memset(ev->text, 0, sizeof(ev->text));
 	__builtin_memset(ev->missing, 0, sizeof(ev->missing));
 }
 
