@@ -67,8 +67,9 @@ struct unwind_result {
 	uint32_t count; /* frames, innermost first */
 	uint32_t end;   /* enum unwind_end */
 	uint32_t module_count;
-	uint32_t scanned; /* frames that were found by scanning */
-	char why[96];     /* one line about the end, "" when it is UNWIND_OUTERMOST */
+	uint32_t scanned;     /* frames that were found by scanning */
+	char why[96];         /* one line about the end, "" when it is UNWIND_OUTERMOST */
+	char instruction[96]; /* the one that failed (instruction.h), "" when its bytes are not known */
 	struct unwind_module modules[UNWIND_MODULES];
 	struct unwind_frame frames[UNWIND_FRAMES];
 };
@@ -87,7 +88,9 @@ struct unwind_question {
 	const uint8_t *missing; /* as in struct ev_fault */
 	const struct unwind_source *sources;
 	size_t source_count;
-	uint64_t vdso; /* where the process has it, 0: unknown */
+	uint64_t vdso;       /* where the process has it, 0: unknown */
+	const uint8_t *code; /* EV_CODE bytes around the instruction pointer, as in struct ev_fault */
+	uint64_t code_start; /* 0: none */
 };
 
 /* Returns 0 with *out filled (count 0 when nothing could be said), -ENOMEM. */
