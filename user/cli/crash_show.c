@@ -164,7 +164,7 @@ static void print_frames(const struct page *page)
 	head(page, "Native frames");
 	cJSON_ArrayForEach(frame, part(page->report, "native_frames"))
 	{
-		bool first = !strcmp(json_text(frame, "how"), "instruction_pointer");
+		bool first = number == 0;
 
 		if (!grid || number == 12)
 			break;

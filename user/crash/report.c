@@ -16,6 +16,8 @@
 #include "user/base/when.h"
 #include "user/crash/report_parts.h"
 
+enum { REPORT_FORMAT = 2 };
+
 static void clean_copy(char *out, size_t size, const char *in)
 {
 	text_copy(out, size, in);
@@ -98,17 +100,18 @@ static void add_verdict(cJSON *json, const struct crash_input *input, enum cause
 	json_add_time(json, "confirmed_at",
 		      input->crash->confirmed_ns ? input->crash->confirmed_ns + input->wall_offset_ns : 0);
 	cJSON_AddItemToObject(json, "exit", crash_exit(input->crash->status));
+	cJSON_AddItemToObject(json, "diagnosis", cJSON_CreateArray());
 	cJSON_AddItemToObject(json, "remedies", remedies_of(input->crash, cause, &out->blame));
 }
 
 static char *report_print(const struct crash_input *input, enum cause cause, const char *evidence,
-			  const struct scan *scan, const struct crash_report *out)
+			  const struct frames *frames, const struct crash_report *out)
 {
 	const struct crash *crash = input->crash;
 	cJSON *json = cJSON_CreateObject();
 	char *printed, *text;
 
-	cJSON_AddNumberToObject(json, "format", 1);
+	cJSON_AddNumberToObject(json, "format", REPORT_FORMAT);
 	cJSON_AddStringToObject(json, "id", out->id);
 	cJSON_AddStringToObject(json, "time", out->time);
 	add_process(json, input, out);
@@ -116,12 +119,19 @@ static char *report_print(const struct crash_input *input, enum cause cause, con
 	cJSON_AddItemToObject(json, "fault", part_fault(crash));
 	cJSON_AddItemToObject(json, "location", part_location(crash));
 	cJSON_AddItemToObject(json, "registers", part_registers(input));
-	cJSON_AddItemToObject(json, "native_frames", part_frames(input, scan));
-	cJSON_AddItemToObject(json, "ruby_frames", cJSON_CreateArray());
+	cJSON_AddItemToObject(json, "code_bytes", part_code(input));
+	cJSON_AddItemToObject(json, "native_frames", part_frames(input, frames));
+	cJSON_AddItemToObject(json, "ruby_frames", part_ruby_frames(input));
+	cJSON_AddItemToObject(json, "stack", part_whole_stack(input, frames));
+	cJSON_AddItemToObject(json, "unwind", part_unwind(input));
+	cJSON_AddItemToObject(json, "modules", part_modules(input));
 	cJSON_AddItemToObject(json, "vm_error", part_vm_error(crash));
 	cJSON_AddItemToObject(json, "sql", part_sql(crash, input->wall_offset_ns));
 	cJSON_AddItemToObject(json, "memory", part_memory(input));
+	cJSON_AddItemToObject(json, "auxv", part_auxv(input));
 	cJSON_AddItemToObject(json, "gems", part_gems(input));
+	cJSON_AddItemToObject(json, "capture", part_capture(input));
+	cJSON_AddItemToObject(json, "stderr", part_stderr());
 	json_add_count(json, "lost_records", crash->lost_records);
 	cJSON_AddItemToObject(json, "parts", part_states(input));
 	printed = cJSON_Print(json);
@@ -134,20 +144,19 @@ static char *report_print(const struct crash_input *input, enum cause cause, con
 int crash_report_new(const struct crash_input *input, struct crash_report **out)
 {
 	struct crash_report *report = calloc(1, sizeof(*report));
-	struct scan *scan = malloc(sizeof(*scan));
+	struct frames *frames = frames_new(input);
 	char evidence[224];
 	enum cause cause;
 	int err = -ENOMEM;
 
-	if (!report || !scan)
+	if (!report || !frames)
 		goto out;
-	scan_stack(input->stack, input->stack_size, input->regions, input->region_count, scan);
-	cause = cause_with_stack(input->crash, scan, evidence, sizeof(evidence));
+	cause = cause_with_stack(input->crash, frames->scan, evidence, sizeof(evidence));
 	text_clean(evidence);
-	blame_of(input, cause, scan, &report->blame);
-	fingerprint_of(input->crash, cause, &report->blame, scan, report->fingerprint);
+	blame_of(input, cause, frames->scan, &report->blame);
+	fingerprint_of(input->crash, cause, &report->blame, frames->scan, report->fingerprint);
 	fill_columns(input, cause, report);
-	report->report_json = report_print(input, cause, evidence, scan, report);
+	report->report_json = report_print(input, cause, evidence, frames, report);
 	if (!report->report_json)
 		goto out;
 	if (input->region_count && !(report->maps_txt = maps_txt(input->regions, input->region_count)))
@@ -165,7 +174,7 @@ int crash_report_new(const struct crash_input *input, struct crash_report **out)
 	report = NULL;
 	err = 0;
 out:
-	free(scan);
+	frames_free(frames);
 	crash_report_free(report);
 	return err;
 }

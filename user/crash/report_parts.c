@@ -9,7 +9,7 @@
 #include "user/base/text.h"
 #include "user/crash/report_parts.h"
 
-static void add_clean(cJSON *object, const char *key, const char *text)
+void json_add_clean(cJSON *object, const char *key, const char *text)
 {
 	char clean[512];
 
@@ -18,11 +18,11 @@ static void add_clean(cJSON *object, const char *key, const char *text)
 	json_add_text(object, key, clean);
 }
 
-static void add_build_id(cJSON *object, const uint8_t *id, size_t size)
+void json_add_build_id(cJSON *object, const uint8_t *id, size_t size)
 {
 	char hex[41] = "";
 
-	if (size <= 20)
+	if (id && size <= 20)
 		text_hex(id, size, hex);
 	json_add_text(object, "build_id", hex);
 }
@@ -56,7 +56,7 @@ cJSON *part_fault(const struct crash *crash)
 	cJSON_AddNumberToObject(json, "signal_number", fault->signal);
 	cJSON_AddNumberToObject(json, "code_number", fault->code);
 	cJSON_AddNumberToObject(json, "thread", fault->head.tid);
-	add_clean(json, "thread_name", fault->comm);
+	json_add_clean(json, "thread_name", fault->comm);
 	json_add_count(json, "trap_number", fault->trap_nr);
 	json_add_hex(json, "error_code", fault->error_code);
 	json_add_hex(json, "cr2", fault->cr2);
@@ -90,8 +90,8 @@ cJSON *part_location(const struct crash *crash)
 	json = cJSON_CreateObject();
 	json_add_hex(json, "address", crash->fault.regs[REG_IP_]);
 	cJSON_AddStringToObject(json, "kind", at->what < 5 ? kinds[at->what] : "none");
-	add_clean(json, "module", at->module);
-	add_build_id(json, at->build_id, at->build_id_len);
+	json_add_clean(json, "module", at->module);
+	json_add_build_id(json, at->build_id, at->build_id_len);
 	if (at->what == LOCATION_FILE || at->what == LOCATION_VDSO) {
 		json_add_hex(json, "offset", at->offset);
 		json_add_hex(json, "map_start", at->map_start);
@@ -103,45 +103,6 @@ cJSON *part_location(const struct crash *crash)
 	return json;
 }
 
-static cJSON *frame_json(uint64_t address, const char *module, const char *how)
-{
-	cJSON *frame = cJSON_CreateObject();
-
-	json_add_hex(frame, "address", address);
-	add_clean(frame, "module", module);
-	cJSON_AddStringToObject(frame, "how", how);
-	cJSON_AddNullToObject(frame, "symbol");
-	return frame;
-}
-
-/* Innermost first: the failing instruction is known, what follows was found by scanning and says so. */
-cJSON *part_frames(const struct crash_input *input, const struct scan *scan)
-{
-	const struct crash *crash = input->crash;
-	cJSON *list = cJSON_CreateArray(), *frame;
-
-	if (!list || !crash->has_fault)
-		return list;
-	frame = frame_json(crash->fault.regs[REG_IP_], crash->location.module, "instruction_pointer");
-	add_build_id(frame, crash->location.build_id, crash->location.build_id_len);
-	if (crash->location.what == LOCATION_FILE || crash->location.what == LOCATION_VDSO)
-		json_add_hex(frame, "offset", crash->location.offset);
-	else
-		cJSON_AddNullToObject(frame, "offset");
-	cJSON_AddNullToObject(frame, "stack_offset");
-	cJSON_AddItemToArray(list, frame);
-	for (size_t i = 0; i < scan->count; i++) {
-		const struct scan_frame *at = &scan->frames[i];
-
-		frame = frame_json(at->address, at->region->path, "stack_scan");
-		add_build_id(frame, at->region->build_id, at->region->build_id_len);
-		json_add_hex(frame, "offset", at->address - at->region->start + at->region->offset);
-		json_add_count(frame, "stack_offset", at->distance);
-		cJSON_AddItemToArray(list, frame);
-	}
-	return list;
-}
-
 cJSON *part_vm_error(const struct crash *crash)
 {
 	static const char *const functions[] = {"", "rb_bug", "rb_fatal", "rb_memerror", "rb_assert_failure"};
@@ -151,7 +112,7 @@ cJSON *part_vm_error(const struct crash *crash)
 		return cJSON_CreateNull();
 	json = cJSON_CreateObject();
 	cJSON_AddStringToObject(json, "function", functions[crash->fatal.kind]);
-	add_clean(json, "message", crash->fatal.message);
+	json_add_clean(json, "message", crash->fatal.message);
 	if (crash->fatal.kind == FATAL_ASSERT)
 		cJSON_AddNumberToObject(json, "line", crash->fatal.line);
 	else
@@ -167,9 +128,9 @@ cJSON *part_sql(const struct crash *crash, uint64_t wall_offset_ns)
 	if (!crash->sql[0])
 		return cJSON_CreateNull();
 	json = cJSON_CreateObject();
-	add_clean(json, "statement", crash->sql);
+	json_add_clean(json, "statement", crash->sql);
 	cJSON_AddBoolToObject(json, "in_flight", crash->sql_in_flight);
-	add_clean(json, "target", crash->target);
+	json_add_clean(json, "target", crash->target);
 	json_add_time(json, "started", fault->sql_start_ns ? fault->sql_start_ns + wall_offset_ns : 0);
 	json_add_time(json, "ended", fault->sql_end_ns ? fault->sql_end_ns + wall_offset_ns : 0);
 	return json;
@@ -191,8 +152,74 @@ cJSON *part_gems(const struct crash_input *input)
 		cJSON_AddStringToObject(gem, "name", found.name);
 		json_add_text(gem, "version", found.version);
 		json_add_text(gem, "abi", found.abi);
-		add_clean(gem, "path", path);
+		json_add_clean(gem, "path", path);
 		cJSON_AddItemToArray(list, gem);
 	}
 	return list;
+}
+
+cJSON *part_capture(const struct crash_input *input)
+{
+	const struct crash *crash = input->crash;
+	cJSON *json;
+
+	if (!crash->has_fault)
+		return cJSON_CreateNull();
+	json = cJSON_CreateObject();
+	if (crash->fault.capture_ns)
+		json_add_count(json, "took_ns", crash->fault.capture_ns);
+	else
+		cJSON_AddNullToObject(json, "took_ns");
+	json_add_count(json, "stack_limit", input->stack_limit ? input->stack_limit : EV_STACK_MAX);
+	return json;
+}
+
+/* Pairs as the kernel gave them to the program; none of it is a secret, AT_RANDOM points to one. */
+cJSON *part_auxv(const struct crash_input *input)
+{
+	const struct ev_fault *fault = &input->crash->fault;
+	cJSON *list = cJSON_CreateArray();
+
+	if (!list || !input->crash->has_fault || input->no_registers)
+		return list;
+	for (size_t i = 0; i < fault->auxv_count && i < EV_AUXV; i++) {
+		cJSON *pair = cJSON_CreateArray();
+		char text[20];
+
+		snprintf(text, sizeof(text), "0x%llx", (unsigned long long)fault->auxv[i][1]);
+		/* types are small numbers; what is not stays exact to 2^53 as all numbers here */
+		cJSON_AddItemToArray(pair,
+				     cJSON_CreateNumber((double)(fault->auxv[i][0] & 0xffffffffffffull)));
+		cJSON_AddItemToArray(pair, cJSON_CreateString(text));
+		cJSON_AddItemToArray(list, pair);
+	}
+	return list;
+}
+
+cJSON *part_code(const struct crash_input *input)
+{
+	const struct ev_fault *fault = &input->crash->fault;
+	char hex[2 * EV_CODE + 1];
+	cJSON *json;
+
+	if (!input->crash->has_fault || input->no_registers || !fault->code_start)
+		return cJSON_CreateNull();
+	json = cJSON_CreateObject();
+	json_add_hex(json, "address", fault->code_start);
+	text_hex(fault->text, EV_CODE, hex);
+	cJSON_AddStringToObject(json, "bytes", hex);
+	json_add_clean(json, "instruction", input->unwound ? input->unwound->instruction : "");
+	return json;
+}
+
+/* What the process wrote comes after the report: the store amends this section. */
+cJSON *part_stderr(void)
+{
+	cJSON *json = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(json, "state", "missing");
+	cJSON_AddStringToObject(json, "why", STDERR_NOT_YET);
+	cJSON_AddNullToObject(json, "file");
+	cJSON_AddNumberToObject(json, "bytes", 0);
+	return json;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory that was taken, and for each part of the report whether it is whole. A reader who finds nothing
+ * For each part of the report whether it is whole. A reader who finds nothing
  * must be able to tell "there was nothing" from "we could not look" and from "we were told not to".
  */
 #include <stdarg.h>
@@ -8,42 +8,21 @@
 #include "user/base/json.h"
 #include "user/crash/report_parts.h"
 
-static bool page_missing(const struct ev_fault *fault, size_t page)
+bool page_missing(const struct ev_fault *fault, size_t page)
 {
 	return page / 8 < sizeof(fault->missing) && fault->missing[page / 8] & 1 << page % 8;
 }
 
 /* Pieces of the stack that could not be read. */
-static size_t pages_missing(const struct crash_input *input, size_t *pages)
+size_t pages_missing(const struct crash_input *input, size_t *pages)
 {
-	size_t missing = 0;
+	/* pieces are cut where pages begin: the first is a part of one, unless sp is at its start */
+	size_t head = (size_t)(input->crash->fault.regs[REG_SP_] % EV_PAGE), missing = 0;
 
-	*pages = (input->stack_size + EV_PAGE - 1) / EV_PAGE;
+	*pages = input->stack_size ? (head + input->stack_size + EV_PAGE - 1) / EV_PAGE : 0;
 	for (size_t i = 0; i < *pages; i++)
 		missing += page_missing(&input->crash->fault, i);
 	return missing;
-}
-
-cJSON *part_memory(const struct crash_input *input)
-{
-	size_t pages, missing = pages_missing(input, &pages);
-	cJSON *memory = cJSON_CreateObject(), *stack, *list;
-
-	if (!memory || !input->stack || !input->crash->has_fault) {
-		cJSON_AddNullToObject(memory, "stack");
-		return memory;
-	}
-	stack = cJSON_AddObjectToObject(memory, "stack");
-	json_add_hex(stack, "address", input->crash->fault.regs[REG_SP_]);
-	json_add_count(stack, "size", input->stack_size);
-	cJSON_AddStringToObject(stack, "file", "stack.bin");
-	json_add_count(stack, "pages", pages);
-	json_add_count(stack, "pages_missing", missing);
-	list = cJSON_AddArrayToObject(stack, "missing");
-	for (size_t i = 0; i < pages; i++)
-		if (page_missing(&input->crash->fault, i))
-			cJSON_AddItemToArray(list, cJSON_CreateNumber((double)i));
-	return memory;
 }
 
 static void state(cJSON *states, const char *part, const char *state_name, const char *why, ...)
@@ -85,39 +64,124 @@ static void stack_state(cJSON *states, const struct crash_input *input)
 		state(states, "stack", "complete", "%s", "");
 }
 
-cJSON *part_states(const struct crash_input *input)
-{
-	const struct crash *crash = input->crash;
-	cJSON *states = cJSON_CreateObject();
-	static const char later[] = "captured by a later version";
+static const char no_fault[] = "no record of the fault reached the agent";
 
+static void registers_state(cJSON *states, const struct crash_input *input)
+{
 	if (input->no_registers)
 		state(states, "registers", "missing", "capture is none for this app");
-	else if (crash->has_fault)
-		state(states, "registers", "complete", "%s", "");
+	else if (!input->crash->has_fault)
+		state(states, "registers", "missing", "%s", no_fault);
 	else
-		state(states, "registers", "missing", "no record of the fault reached the agent");
-	stack_state(states, input);
+		state(states, "registers", "complete", "%s", "");
+}
+
+static void maps_state(cJSON *states, const struct crash_input *input)
+{
 	if (!input->region_count)
 		state(states, "maps", "missing", "the process was gone before its maps were known");
 	else if (input->maps_source == MAPS_PROC)
 		state(states, "maps", "complete", "read from /proc");
 	else
 		state(states, "maps", "partial", "executable mappings alone, from the kernel's mmap records");
+}
+
+static void events_state(cJSON *states, const struct crash_input *input)
+{
 	if (!input->flight)
 		state(states, "events", "missing", "nothing was recorded of this process before");
-	else if (crash->lost_records)
+	else if (input->crash->lost_records)
 		state(states, "events", "partial", "%llu records were lost shortly before",
-		      (unsigned long long)crash->lost_records);
+		      (unsigned long long)input->crash->lost_records);
 	else
 		state(states, "events", "complete", "%s", "");
-	if (crash->has_fault)
-		state(states, "native_frames", "partial",
-		      "the first is known; the others are words found on the stack");
+}
+
+static void native_state(cJSON *states, const struct crash_input *input)
+{
+	static const char *const ends[] = {
+		[UNWIND_STACK_ENDS] = "up to the end of the stack that was captured",
+		[UNWIND_PAGE_MISSING] = "up to a page of the stack that could not be read",
+		[UNWIND_NO_TABLES] = "up to code without unwind tables",
+		[UNWIND_LIMIT] = "the innermost frames, up to the limit",
+		[UNWIND_DAMAGED] = "up to where tables or stack make no sense",
+	};
+	const struct unwind_result *unwound = input->unwound;
+	const char *part = "native_frames", *scan = "the first is known, the others are words of the stack";
+
+	if (!input->crash->has_fault)
+		state(states, part, "missing", "%s", no_fault);
+	else if (!unwound)
+		state(states, part, "partial", "%.80s; %s",
+		      input->unwound_why ? input->unwound_why : "no examiner was asked", scan);
+	else if (!unwound->count)
+		state(states, part, "partial", "%.80s; %s",
+		      unwound->why[0] ? unwound->why : "the examiner found no frame", scan);
+	else if (unwound->end == UNWIND_OUTERMOST && unwound->scanned)
+		state(states, part, "partial", "%u of %u frames were found by scanning the stack",
+		      unwound->scanned, unwound->count);
+	else if (unwound->end == UNWIND_OUTERMOST)
+		state(states, part, "complete", "%s", "");
 	else
-		state(states, "native_frames", "missing", "no record of the fault reached the agent");
-	state(states, "ruby_frames", "missing", "%s", later);
-	state(states, "core", "missing", "%s", later);
-	state(states, "stderr", "missing", "%s", later);
+		state(states, part, "partial", "%s%s%.80s",
+		      unwound->end && unwound->end <= UNWIND_DAMAGED ? ends[unwound->end] : "not to the end",
+		      unwound->why[0] ? ": " : "", unwound->why);
+}
+
+static void ruby_state(cJSON *states, const struct crash_input *input)
+{
+	const struct ev_ruby *ruby = input->ruby_stack;
+	const char *part = "ruby_frames";
+
+	if (!input->crash->has_fault)
+		state(states, part, "missing", "%s", no_fault);
+	else if (!ruby && input->crash->fault.flags & FAULT_SMALL)
+		state(states, part, "missing", "more than %d faults a second: small record",
+		      EV_CAPTURES_PER_SECOND);
+	else if (!ruby)
+		state(states, part, "missing", "no record of them came with the fault");
+	else if (ruby->state == RUBY_STACK_COMPLETE)
+		state(states, part, "complete", "%s", "");
+	else if (ruby->state == RUBY_STACK_CLIPPED)
+		state(states, part, "partial", "the innermost %d; there were more", EV_RUBY_FRAMES);
+	else if (ruby->state == RUBY_STACK_NO_CONTEXT)
+		state(states, part, "complete", "the thread runs no Ruby");
+	else if (ruby->state == RUBY_STACK_UNREADABLE)
+		state(states, part, ruby->count ? "partial" : "missing",
+		      "some memory of the Ruby stack could not be read");
+	else
+		state(states, part, "missing", "the frames of this Ruby%s%s cannot be read",
+		      input->ruby && *input->ruby ? " " : "", input->ruby ? input->ruby : "");
+}
+
+/* It is made when it is asked for, out of registers, stack and maps. */
+static void core_state(cJSON *states, const struct crash_input *input)
+{
+	size_t pages, missing = pages_missing(input, &pages);
+
+	if (!input->crash->has_fault || input->no_registers)
+		state(states, "core", "missing", "there are no registers to make one from");
+	else if (!input->stack || !input->stack_size)
+		state(states, "core", "missing", "there is no stack to make one from");
+	else if (!input->region_count)
+		state(states, "core", "missing", "the maps to make one from are missing");
+	else if (missing || input->crash->fault.flags & FAULT_CLIPPED)
+		state(states, "core", "partial", "made on demand; part of the stack is not in it");
+	else
+		state(states, "core", "complete", "made on demand, by 'lapidary crash core'");
+}
+
+cJSON *part_states(const struct crash_input *input)
+{
+	cJSON *states = cJSON_CreateObject();
+
+	registers_state(states, input);
+	stack_state(states, input);
+	maps_state(states, input);
+	events_state(states, input);
+	native_state(states, input);
+	ruby_state(states, input);
+	core_state(states, input);
+	state(states, "stderr", "missing", "%s", STDERR_NOT_YET);
 	return states;
 }
