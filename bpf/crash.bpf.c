@@ -8,6 +8,7 @@
  * the budget says. Each fault is also kept in brief for its thread, in case a crash handler follows.
  */
 #include "bpf/fault.bpf.h"
+#include "bpf/report.bpf.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
@@ -186,7 +187,8 @@ static __always_inline void stack_copy(struct ev_fault *ev, __u64 sp, __u32 size
 		fault_fill(ev, fault, task, thread, mark, LANE_CAPTURE);                                     \
 		regs_copy(ev, task, regs);                                                                   \
 		stack_copy(ev, fault->sp, size, room);                                                       \
-		bpf_ringbuf_submit(ev, 0);                                                                   \
+		/* what was written by crashing tasks lies there without a wake-up of its own */             \
+		bpf_ringbuf_submit(ev, BPF_RB_FORCE_WAKEUP);                                                 \
 	} while (0)
 
 /* False when the ring had no room: the fault then becomes a small record rather than a hole. */
@@ -292,6 +294,7 @@ int BPF_PROG(crash_signal, int sig, struct kernel_siginfo *info, struct k_sigact
 	fault_take(fault, sig, info, handler, task, regs);
 	fault_sender(fault, info, mark, task);
 	wanted = fault_budget(fault, mark, &full);
+	report_pending(thread, task, full);
 	if (full && !no_captures)
 		size = stack_size(task, fault->sp, &fault->flags);
 	if (size)

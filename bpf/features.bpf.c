@@ -74,6 +74,12 @@ int feature_page_fault(void *ctx)
 	return 0;
 }
 
+SEC("tp_btf/sys_enter")
+int feature_sys_enter(void *ctx)
+{
+	return 0;
+}
+
 SEC("iter/task")
 int feature_iterator(struct bpf_iter__task *ctx)
 {

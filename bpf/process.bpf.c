@@ -6,7 +6,7 @@
  * Ruby, if it has one, announces itself). Threads make no record. The mark's start_ns doubles as the latch
  * of the exit: the last two threads may both see `live` at 0, and one of them takes it.
  */
-#include "bpf/thread.bpf.h"
+#include "bpf/report.bpf.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
@@ -81,6 +81,7 @@ int BPF_PROG(process_exit, struct task_struct *task)
 	mark = mark_get(leader);
 	if (!mark || !__sync_lock_test_and_set(&mark->start_ns, 0))
 		return 0;
+	report_ended(mark);
 	now = bpf_ktime_get_boot_ns();
 	head_fill(&ev.head, EV_EXIT, sizeof(ev), LANE_LIFE, now, task);
 	ev.status = exit_status(task, signal);

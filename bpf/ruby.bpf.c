@@ -9,6 +9,7 @@
  */
 #include "bpf/uprobe.bpf.h"
 #include "bpf/fault.bpf.h"
+#include "bpf/report.bpf.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
@@ -51,6 +52,8 @@ static __always_inline int fatal_send(struct pt_regs *ctx, enum site site, enum 
 	if (message && bpf_probe_read_user_str(ev.message, sizeof(ev.message), message) < 0)
 		count_unreadable();
 	lane_send(lane, &ev, sizeof(ev), now);
+	if (kind == FATAL_BUG || kind == FATAL_ASSERT)
+		report_fatal(hit.task, hit.mark, now);
 	return 0;
 }
 
@@ -122,6 +125,7 @@ int ruby_confirm(struct pt_regs *ctx)
 	head_fill(&ev.head, EV_CONFIRM, sizeof(ev), LANE_LIFE, now, hit.task);
 	ev.fault_time_ns = thread->fault.time_ns;
 	thread->fault.time_ns = 0;
+	report_confirmed(thread, hit.mark, now);
 	lane_send(LANE_LIFE, &ev, sizeof(ev), now);
 	return 0;
 }

@@ -36,8 +36,8 @@ struct mark {
 	__u32 small;       /* small fault records in the running second */
 	__u32 kill_signal; /* which signal that was */
 	__u32 kill_uid;
-	__u32 notes; /* other LIFE records in the running second that the process itself can cause */
-	__u32 reserved;
+	__u32 notes;   /* other LIFE records in the running second that the process itself can cause */
+	__u32 reports; /* its threads that write a report of their crash */
 	struct mark_lib libs[MARK_LIBS];
 };
 
@@ -80,6 +80,24 @@ enum site {
 	SITE_PQ_FINISH,
 	SITE_PQ_ERROR_MESSAGE,
 	SITE_COUNT,
+};
+
+/*
+ * Of the probe on what crashing tasks write, which is attached only while one does. The elements of an array:
+ * each has one writer.
+ */
+enum report_word {
+	REPORT_SINCE, /* CLOCK_BOOTTIME ns since when the probe is attached, 0: it is not; user space sets it
+		       */
+	REPORT_OPEN,  /* confirmed crashes whose process has not ended */
+	REPORT_WORDS,
+};
+
+/* One record of the ring `report_wake`: attach the probe. */
+struct report_call {
+	__u64 time_ns;
+	__u32 confirmed; /* 0: a fault with a handler, which may be rescued */
+	__u32 reserved;
 };
 
 /* Per-CPU array of one element. */

@@ -25,8 +25,20 @@ struct pending {
 	__u32 recorded; /* 0: over the budget, no record of it was made */
 };
 
+/* What a crashing thread writes is its report. It outlives `fault`, which the confirmation clears. */
+struct report {
+	__u64 fault_ns; /* of the fault, or of the call of rb_bug, that it is about; 0: none */
+	__u64 written;  /* bytes that the thread had written before */
+	__u64 sp;       /* of the fault */
+	__u32 kept;     /* bytes handed on */
+	__u8 confirmed; /* it will end in death: no later fault takes its place */
+	__u8 begun;     /* a piece was handed on */
+	__u8 reserved[2];
+};
+
 struct thread {
 	struct pending fault;
+	struct report report;
 	__u64 conn_polled; /* in PQconnectPoll now */
 	__u64 conn_open;   /* what was last reported, so that it is reported once */
 	__u64 conn_failed;

@@ -133,6 +133,20 @@ static const char *fault_sound(struct ev_head *ev)
 	return NULL;
 }
 
+/* The bytes may hold anything, secrets too: whoever joins the pieces scrubs them, a piece may end inside a
+ * word. */
+static const char *written_sound(struct ev_head *ev)
+{
+	struct ev_written *written = (struct ev_written *)ev;
+
+	if (written->size > EV_WRITTEN_MAX || written->size > ev->size - sizeof(*written))
+		return "written.size";
+	if (written->size > written->full_size)
+		return "written.full_size";
+	ev->size = (uint32_t)sizeof(*written) + written->size;
+	return NULL;
+}
+
 static const char *query_start_sound(struct ev_head *ev)
 {
 	struct ev_query_start *start = (struct ev_query_start *)ev;
@@ -265,6 +279,7 @@ static const struct {
 	[EV_CONFIRM] = {"confirm", sizeof(struct ev_confirm), IN_LIFE, false, NULL},
 	[EV_CONN] = {"conn", sizeof(struct ev_conn), IN_LIFE, false, conn_sound},
 	[EV_FAULT] = {"fault", sizeof(struct ev_fault), IN_LIFE | IN_CAPTURE, true, fault_sound},
+	[EV_WRITTEN] = {"written", sizeof(struct ev_written), IN_CAPTURE, true, written_sound},
 	[EV_QUERY_START] = {"query_start", sizeof(struct ev_query_start), IN_FLOW, true, query_start_sound},
 	[EV_QUERY_END] = {"query_end", sizeof(struct ev_query_end), IN_FLOW | IN_LIFE, false,
 			  query_end_sound},

@@ -33,6 +33,7 @@ static const struct feature_state unknown[FEATURE_COUNT] = {
 	[FEATURE_TP_SIGNAL_GENERATE] = {"signal_generate", "who sent a kill", false},
 	[FEATURE_TP_PROCESS] = {"process_life", "fork, exec and exit of watched processes", true},
 	[FEATURE_TP_PAGE_FAULT] = {"page_fault", "page faults of watched processes", false},
+	[FEATURE_TP_SYS_ENTER] = {"sys_enter", "what a crashing process writes", false},
 	[FEATURE_TASK_ITERATOR] = {"task_iterator", "processes that already run at start", true},
 	[FEATURE_UPROBE_MULTI] = {"uprobe_multi", "libpq and libruby, attached by the agent itself", false},
 	[FEATURE_PERF_UPROBE] = {"perf_uprobe", "libpq and libruby where uprobe_multi is missing", false},
@@ -74,6 +75,7 @@ static const struct {
 	{FEATURE_TP_PROCESS, "feature_exec", "a program on tp_btf/sched_process_exec"},
 	{FEATURE_TP_PROCESS, "feature_exit", "a program on tp_btf/sched_process_exit"},
 	{FEATURE_TP_PAGE_FAULT, "feature_page_fault", "a program on tp_btf/page_fault_user"},
+	{FEATURE_TP_SYS_ENTER, "feature_sys_enter", "a program on tp_btf/sys_enter"},
 	{FEATURE_TASK_ITERATOR, "feature_iterator", "a program on iter/task"},
 };
 

@@ -16,6 +16,7 @@
 #include "lapidary.skel.h"
 #include "user/probe/closer.h"
 #include "user/probe/probe_private.h"
+#include "user/probe/reporter.h"
 
 static char first_warning[160];
 
@@ -58,6 +59,7 @@ static void programs_choose(struct lapidary_bpf *bpf, const struct features *fea
 		{FEATURE_TP_PAGE_FAULT, bpf->progs.memory_fault},
 		{FEATURE_TP_SIGNAL_GENERATE, bpf->progs.process_signal},
 		{FEATURE_TASK_ITERATOR, bpf->progs.process_list},
+		{FEATURE_TP_SYS_ENTER, bpf->progs.report_write},
 	};
 	size_t i;
 
@@ -161,10 +163,16 @@ void probe_close(struct probe *probe)
 {
 	if (!probe)
 		return;
+	reporter_free(probe->reporter);
 	attachments_close(probe);
 	lanes_close(probe);
 	lapidary_bpf__destroy(probe->skeleton);
 	free(probe);
+}
+
+int probe_reports(struct probe *probe, bool always)
+{
+	return probe->reporter ? -EALREADY : reporter_new(probe, always, &probe->reporter);
 }
 
 int probe_set_layout(struct probe *probe, uint16_t group, const struct libpq_layout *layout)

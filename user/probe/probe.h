@@ -35,6 +35,12 @@ int probe_open(const struct probe_options *options, const struct features *featu
 void probe_close(struct probe *probe);
 
 /*
+ * Captures what crashing tasks write (EV_WRITTEN) from now on: while one crashes, or always. Call it when the
+ * capabilities are dropped that will be. 0 or -errno; -ENOTSUP: not on this kernel.
+ */
+int probe_reports(struct probe *probe, bool always);
+
+/*
  * A descriptor to poll for reading: readable when LIFE, CAPTURE or FLOW has records. FLOW wakes at most ten
  * times a second, so call probe_drain on every tick as well.
  */

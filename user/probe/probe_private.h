@@ -36,7 +36,8 @@ struct probe {
 	int epoll;
 	int cpus;
 	struct lane_reader readers[PROBE_LANES];
-	struct closer *closer; /* of links that are let go */
+	struct closer *closer;     /* of links that are let go */
+	struct reporter *reporter; /* NULL: what crashing tasks write is not captured */
 	struct attachment *attachments;
 	size_t attachment_room;
 };
