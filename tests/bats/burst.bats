@@ -23,7 +23,7 @@ teardown_file() {
 # The burst asks for 30 a second. A host that takes 150 ms for one such death gives 13, with or without the agent;
 # what it came to is printed.
 @test "300 crashes at 30 a second over 20 parents, beside a fault loop and a query flood" {
-	agent_start
+	agent_start --crash-group-bundles 0
 	ruby_start faults nobody noise.rb faults "$WORK/gate"
 	ruby_start queries nobody noise.rb queries "$WORK/gate"
 	ruby_start burst nobody burst.rb 20 15 30 "$WORK/gate"
@@ -93,7 +93,7 @@ bundles_are_whole() {
 	RANDOM=${LAPIDARY_SEED:=$(date +%s)}
 	echo "# seed $LAPIDARY_SEED" >&3
 	for round in {1..20}; do
-		agent_start
+		agent_start --crash-group-bundles 0
 		watch_wait "$(process_pid victims)"
 		# asks for a death; the answer comes just before the fault
 		kill -USR1 "$(process_pid victims)"
@@ -103,7 +103,7 @@ bundles_are_whole() {
 		kill -KILL "$(process_pid agent)"
 		wait_until 10 session_empty "$(process_pid agent)"
 	done
-	agent_start
+	agent_start --crash-group-bundles 0
 	exec 7>&-
 	bundles_are_whole
 	lap crashes --json --app victims --limit 2000 >"$WORK/crashes.json"

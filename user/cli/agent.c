@@ -119,7 +119,10 @@ static void tell_store_start(const struct store_start *start, const char *why)
 static int open_store(struct agent *agent)
 {
 	struct store_options options = {.state_dir = agent->config.state_dir,
-					.quota_bytes = agent->config.crash_quota};
+					.quota_bytes = agent->config.crash_quota,
+					.age_ns = agent->config.crash_max_age_days * 86400000000000ull,
+					.group_bundles = agent->config.crash_group_bundles,
+					.group_window_ns = agent->config.crash_group_window_ms * 1000000ull};
 	struct store_start start = {0};
 	char why[512] = "";
 	int err = store_open(&options, when_wall_now(), &agent->store, &start, why, sizeof(why));

@@ -69,6 +69,8 @@ struct config {
 	uint32_t examiner_uid;
 	uint32_t sample_interval_ms;
 	uint64_t crash_quota; /* bytes of bundles */
+	uint32_t crash_group_bundles, crash_group_window_ms, crash_max_age_days;
+	char stderr_capture[12];
 	uint32_t stop_timeout_ms;
 	char act[256];       /* "", "all", or names with commas */
 	char peer_uids[256]; /* with commas */

@@ -24,8 +24,10 @@ struct blame {
 struct crash_report {
 	char id[20], fingerprint[20], time[36], start_time[36];
 	char app[64], comm[EV_COMM], signal[12], code[16], fault_address[20], cause[24], confirmed_by[16];
+	char host[64];
 	uint32_t pid, uid;
-	int32_t status; /* as wait(2) gives it, -1: it has not ended yet */
+	uint64_t fault_ns; /* CLOCK_BOOTTIME */
+	int32_t status;    /* as wait(2) gives it, -1: it has not ended yet */
 	struct blame blame;
 	char *report_json; /* NUL-terminated, schema rules/schema/report.schema.json */
 	char *maps_txt;    /* /proc/PID/maps format plus build-ids; NULL when nothing is known */

@@ -44,7 +44,9 @@ static void fill_columns(const struct crash_input *input, enum cause cause, stru
 	text_copy(out->cause, sizeof(out->cause), cause_name(cause));
 	text_copy(out->confirmed_by, sizeof(out->confirmed_by),
 		  confirmed[crash->confirmed_by <= CONFIRMED_DEFAULT ? crash->confirmed_by : 0]);
+	clean_copy(out->host, sizeof(out->host), input->host);
 	out->pid = crash->process.tgid;
+	out->fault_ns = crash->time_ns;
 	out->uid = crash->uid;
 	out->status = crash->status;
 	text_clean(out->blame.module);

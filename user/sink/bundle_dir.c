@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A bundle on disk. The order is the promise: every other file first, each synced, then report.json by
- * rename. A bundle with a report.json is therefore whole, whatever happened to the machine meanwhile, and
- * one without is rubbish that the next start takes away.
+ * A bundle on disk. The order is the promise. Every other file is written first, then report.json, which is
+ * synced and renamed into place: from then on the report is finished, and whole, if the agent dies or is
+ * killed. Only then, off the way of the next crash, are the other files synced, and only then is the row
+ * committed, without which nothing is listed. A bundle without a report.json is rubbish that the next start
+ * takes away; one without a row was finished, but if the machine itself stopped its other files may never
+ * have reached the disk (reconcile.c).
  *
  * All paths are opened below the descriptor of crashes/, without following symbolic links, and the folder
  * names are our own ids: nothing here can be led elsewhere.
@@ -17,9 +20,13 @@
 #include <unistd.h>
 #include "user/base/file.h"
 #include "user/base/json.h"
+#include "user/base/when.h"
 #include "user/sink/store_parts.h"
 
 enum { REPORT_LIMIT = 8 << 20 };
+
+/* What is beside report.json from the start. */
+static const char *const raw_names[] = {"stack.bin", "maps.txt", "events.jsonl"};
 
 bool bundle_id_good(const char *id)
 {
@@ -28,7 +35,7 @@ bool bundle_id_good(const char *id)
 	return size > 0 && size < sizeof(((struct crash_report *)0)->id) && id[size] == '\0';
 }
 
-static int bundle_open(int crashes_fd, const char *id)
+int bundle_open(int crashes_fd, const char *id)
 {
 	int fd;
 
@@ -46,10 +53,34 @@ static int write_file(int dir_fd, const char *name, const void *data, size_t siz
 	if (fd < 0)
 		return -errno;
 	err = file_write_all(fd, data, size);
-	if (!err && fsync(fd) < 0)
-		err = -errno;
 	if (close(fd) < 0 && !err)
 		err = -errno;
+	return err;
+}
+
+static int sync_file(int dir_fd, const char *name)
+{
+	int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	int err;
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	err = fsync(fd) < 0 ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+/* Like file_replace_at, but the folder is synced later, with the other files. */
+static int write_report(int dir_fd, const char *text, uint64_t *finished_ns)
+{
+	int err = write_file(dir_fd, "report.json.tmp", text, strlen(text));
+
+	if (!err)
+		err = sync_file(dir_fd, "report.json.tmp");
+	if (!err && renameat(dir_fd, "report.json.tmp", dir_fd, "report.json") < 0)
+		err = -errno;
+	if (!err)
+		*finished_ns = when_boot_now();
 	return err;
 }
 
@@ -78,17 +109,17 @@ static char *report_text(const struct crash_report *report, bool stack_shed)
 	return text;
 }
 
-int bundle_write(int crashes_fd, const struct crash_report *report, bool stack_shed, size_t *bytes)
+int bundle_write(int crashes_fd, const struct crash_report *report, bool stack_shed, size_t *bytes,
+		 uint64_t *finished_ns)
 {
 	const struct {
 		const char *name;
 		const void *data;
 		size_t size;
 	} files[] = {
-		{"stack.bin", report->stack, report->stack_size},
-		{"maps.txt", report->maps_txt, report->maps_txt ? strlen(report->maps_txt) : 0},
-		{"events.jsonl", report->events_jsonl,
-		 report->events_jsonl ? strlen(report->events_jsonl) : 0},
+		{raw_names[0], report->stack, report->stack_size},
+		{raw_names[1], report->maps_txt, report->maps_txt ? strlen(report->maps_txt) : 0},
+		{raw_names[2], report->events_jsonl, report->events_jsonl ? strlen(report->events_jsonl) : 0},
 	};
 	char *text = report_text(report, stack_shed);
 	int dir_fd = -1, err = 0;
@@ -112,7 +143,7 @@ int bundle_write(int crashes_fd, const struct crash_report *report, bool stack_s
 		*bytes += files[i].size;
 	}
 	if (!err)
-		err = file_replace_at(dir_fd, "report.json", text, strlen(text), 0600);
+		err = write_report(dir_fd, text, finished_ns);
 	*bytes += strlen(text);
 out:
 	free(text);
@@ -121,9 +152,37 @@ out:
 	return err;
 }
 
+int bundle_sync(int crashes_fd, const char *id)
+{
+	int dir_fd = bundle_open(crashes_fd, id), err = 0;
+
+	if (dir_fd < 0)
+		return dir_fd;
+	for (size_t i = 0; !err && i < sizeof(raw_names) / sizeof(*raw_names); i++)
+		err = sync_file(dir_fd, raw_names[i]);
+	if (!err && fsync(dir_fd) < 0)
+		err = -errno;
+	close(dir_fd);
+	return err;
+}
+
+int bundle_drop_raw(int crashes_fd, const char *id)
+{
+	int dir_fd = bundle_open(crashes_fd, id), err = 0;
+
+	if (dir_fd < 0)
+		return dir_fd;
+	for (size_t i = 0; i < sizeof(raw_names) / sizeof(*raw_names); i++)
+		if (unlinkat(dir_fd, raw_names[i], 0) < 0 && errno != ENOENT)
+			err = -errno;
+	close(dir_fd);
+	return err;
+}
+
 static size_t dir_bytes(int dir_fd)
 {
-	static const char *const names[] = {"report.json", "stack.bin", "maps.txt", "events.jsonl"};
+	static const char *const names[] = {"report.json", "stack.bin", "maps.txt", "events.jsonl",
+					    "stderr.txt"};
 	size_t bytes = 0;
 	struct stat st;
 
@@ -162,33 +221,6 @@ int bundle_read(int crashes_fd, const char *id, cJSON **out, size_t *bytes, char
 		return -EBADMSG;
 	*out = json;
 	return 0;
-}
-
-int bundle_amend(int crashes_fd, const char *id, int32_t status)
-{
-	char why[192], *printed = NULL, *text = NULL;
-	cJSON *json = NULL, *end;
-	int dir_fd = -1, err = bundle_read(crashes_fd, id, &json, NULL, why, sizeof(why));
-
-	if (err)
-		return err;
-	err = -ENOMEM;
-	end = crash_exit(status);
-	cJSON_DeleteItemFromObject(json, "exit");
-	if (!cJSON_AddItemToObject(json, "exit", end))
-		goto out;
-	printed = cJSON_Print(json);
-	if (!printed || asprintf(&text, "%s\n", printed) < 0)
-		goto out;
-	dir_fd = bundle_open(crashes_fd, id);
-	err = dir_fd < 0 ? dir_fd : file_replace_at(dir_fd, "report.json", text, strlen(text), 0600);
-out:
-	if (dir_fd >= 0)
-		close(dir_fd);
-	free(text);
-	cJSON_free(printed);
-	cJSON_Delete(json);
-	return err;
 }
 
 /* report.json goes first: what is left of a removal that was cut short is half a bundle, and taken away. */

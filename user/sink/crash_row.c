@@ -16,7 +16,7 @@ static const char *text_or_null(const char *text)
 
 struct row {
 	const char *id, *time, *app, *start_time, *comm, *signal, *code, *address, *cause, *module, *gem,
-		*version, *confidence, *fingerprint, *confirmed_by;
+		*version, *confidence, *fingerprint, *confirmed_by, *host, *state;
 	int64_t pid, uid, bytes;
 };
 
@@ -29,8 +29,9 @@ static int row_write(sqlite3 *db, const struct row *row)
 	return db_run(
 		db,
 		"INSERT INTO crashes (id, time, time_text, app, pid, start_time, comm, uid, signal, code,"
-		" fault_address, cause, module, gem, version, confidence, fingerprint, confirmed_by, bytes)"
-		" VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+		" fault_address, cause, module, gem, version, confidence, fingerprint, confirmed_by, bytes,"
+		" host, state)"
+		" VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 		" ON CONFLICT (id) DO UPDATE SET time = excluded.time, time_text = excluded.time_text,"
 		" app = excluded.app, pid = excluded.pid, start_time = excluded.start_time, comm = "
 		"excluded.comm,"
@@ -38,13 +39,13 @@ static int row_write(sqlite3 *db, const struct row *row)
 		" fault_address = excluded.fault_address, cause = excluded.cause, module = excluded.module,"
 		" gem = excluded.gem, version = excluded.version, confidence = excluded.confidence,"
 		" fingerprint = excluded.fingerprint, confirmed_by = excluded.confirmed_by,"
-		" bytes = excluded.bytes, state = 'whole', problem = NULL",
-		"tittittitttttttttti", row->id, (int64_t)wall, row->time, text_or_null(row->app), row->pid,
+		" bytes = excluded.bytes, host = excluded.host, state = excluded.state, problem = NULL",
+		"tittittittttttttttitt", row->id, (int64_t)wall, row->time, text_or_null(row->app), row->pid,
 		text_or_null(row->start_time), text_or_null(row->comm), row->uid, text_or_null(row->signal),
 		text_or_null(row->code), text_or_null(row->address), text_or_null(row->cause),
 		text_or_null(row->module), text_or_null(row->gem), text_or_null(row->version),
 		text_or_null(row->confidence), text_or_null(row->fingerprint),
-		text_or_null(row->confirmed_by), row->bytes);
+		text_or_null(row->confirmed_by), row->bytes, text_or_null(row->host), row->state);
 }
 
 static int row_status(sqlite3 *db, const char *id, int64_t status)
@@ -52,8 +53,15 @@ static int row_status(sqlite3 *db, const char *id, int64_t status)
 	return db_run(db, "UPDATE crashes SET status = ? WHERE id = ?", "it", status, id);
 }
 
-int row_insert(sqlite3 *db, const struct crash_report *report, size_t bytes)
+static int row_times(sqlite3 *db, const struct item *item)
 {
+	return db_run(db, "UPDATE crashes SET fault_ns = ?, finished_ns = ? WHERE id = ?", "iit",
+		      (int64_t)item->report->fault_ns, (int64_t)item->finished_ns, item->report->id);
+}
+
+int row_insert(sqlite3 *db, const struct item *item)
+{
+	const struct crash_report *report = item->report;
 	const struct row row = {
 		report->id,
 		report->time,
@@ -70,12 +78,16 @@ int row_insert(sqlite3 *db, const struct crash_report *report, size_t bytes)
 		report->blame.confidence,
 		report->fingerprint,
 		report->confirmed_by,
+		report->host,
+		item->suppressed ? "suppressed" : "whole",
 		report->pid,
 		report->uid,
-		(int64_t)bytes,
+		(int64_t)item->bundle_bytes,
 	};
 	int err = row_write(db, &row);
 
+	if (!err && item->finished_ns)
+		err = row_times(db, item);
 	return err || report->status < 0 ? err : row_status(db, report->id, report->status);
 }
 
@@ -98,6 +110,8 @@ int row_recover(sqlite3 *db, const char *id, const cJSON *report, size_t bytes)
 		json_text(blame, "confidence"),
 		json_text(report, "fingerprint"),
 		json_text(report, "confirmed_by"),
+		json_text(report, "host"),
+		"whole",
 		(int64_t)json_number(report, "pid", 0),
 		(int64_t)json_number(report, "uid", 0),
 		(int64_t)bytes,
@@ -106,6 +120,9 @@ int row_recover(sqlite3 *db, const char *id, const cJSON *report, size_t bytes)
 
 	if (!err && cJSON_IsObject(end))
 		err = row_status(db, id, (int64_t)json_number(end, "status", 0));
+	if (!err)
+		err = db_run(db, "UPDATE crashes SET stderr = ? WHERE id = ?", "tt",
+			     text_or_null(json_text(cJSON_GetObjectItem(report, "stderr"), "state")), id);
 	return err;
 }
 

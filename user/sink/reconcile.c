@@ -40,7 +40,28 @@ static uint64_t modified_ns(int crashes_fd, const char *id)
 	return (uint64_t)st.st_mtim.tv_sec * 1000000000ull + (uint64_t)st.st_mtim.tv_nsec;
 }
 
-static int reconcile_bundle(sqlite3 *db, int crashes_fd, const char *id, struct store_start *start)
+/*
+ * Finished, but its row was not committed when the machine itself stopped: the report was synced, whether the
+ * other files were nobody knows. What may be half is no evidence.
+ */
+static int distrust_raw(int crashes_fd, const char *id, cJSON **report, size_t *bytes)
+{
+	const struct amendment amendment = {.lost = "the machine stopped before it was on disk"};
+	char why[192];
+	int err = bundle_amend(crashes_fd, id, &amendment);
+
+	if (!err)
+		err = bundle_drop_raw(crashes_fd, id);
+	if (!err) {
+		cJSON_Delete(*report);
+		*report = NULL;
+		err = bundle_read(crashes_fd, id, report, bytes, why, sizeof(why));
+	}
+	return err;
+}
+
+static int reconcile_bundle(sqlite3 *db, int crashes_fd, const char *id, bool rebooted,
+			    struct store_start *start)
 {
 	char state[16], problem[192];
 	cJSON *report = NULL;
@@ -49,7 +70,7 @@ static int reconcile_bundle(sqlite3 *db, int crashes_fd, const char *id, struct 
 
 	if (err)
 		return err;
-	if (!strcmp(state, "expired"))
+	if (!strcmp(state, "expired") || !strcmp(state, "suppressed"))
 		return bundle_remove(crashes_fd, id) ? 0 : (start->removed++, 0);
 	err = bundle_read(crashes_fd, id, &report, &bytes, problem, sizeof(problem));
 	if (err == -ENOENT && !state[0])
@@ -57,6 +78,13 @@ static int reconcile_bundle(sqlite3 *db, int crashes_fd, const char *id, struct 
 	if (err)
 		return row_damaged(db, id, modified_ns(crashes_fd, id), problem);
 	err = 0;
+	if (!state[0] && rebooted) {
+		err = distrust_raw(crashes_fd, id, &report, &bytes);
+		if (err) {
+			cJSON_Delete(report);
+			return err;
+		}
+	}
 	if (!state[0] || strcmp(state, "whole")) {
 		err = row_recover(db, id, report, bytes);
 		start->recovered += !err && !state[0];
@@ -145,7 +173,7 @@ static int reconcile_actions(sqlite3 *db, struct store_start *start)
 	}
 }
 
-int reconcile(sqlite3 *db, int crashes_fd, struct store_start *start)
+int reconcile(sqlite3 *db, int crashes_fd, bool rebooted, struct store_start *start)
 {
 	int copy = openat(crashes_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
 	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
@@ -161,7 +189,7 @@ int reconcile(sqlite3 *db, int crashes_fd, struct store_start *start)
 		err = -EIO;
 	while (!err && (entry = readdir(dir)))
 		if (bundle_id_good(entry->d_name))
-			err = reconcile_bundle(db, crashes_fd, entry->d_name, start);
+			err = reconcile_bundle(db, crashes_fd, entry->d_name, rebooted, start);
 	closedir(dir);
 	if (!err)
 		err = reconcile_rows(db, crashes_fd, start);

@@ -41,7 +41,7 @@ static void stacks_shed(struct store *store, size_t wanted)
 
 static bool fits(struct store *store, struct item *item)
 {
-	size_t places = item->kind == ITEM_CRASH || item->kind == ITEM_CRASH_END
+	size_t places = item->kind == ITEM_CRASH || item->kind == ITEM_CRASH_END || item->kind == ITEM_STDERR
 				? store->items_max
 				: store->items_max - store->items_max / 4;
 
@@ -120,6 +120,23 @@ int store_crash_end(struct store *store, const char *id, int32_t status)
 		text_copy(item->id, sizeof(item->id), id);
 		item->status = status;
 	}
+	return enqueue(store, item);
+}
+
+int store_crash_stderr(struct store *store, const char *id, char *text, size_t size, const char *state,
+		       const char *why)
+{
+	struct item *item = bundle_id_good(id) ? item_new(ITEM_STDERR, size) : NULL;
+
+	if (!item) {
+		free(text);
+		return bundle_id_good(id) ? enqueue(store, NULL) : -EINVAL;
+	}
+	text_copy(item->id, sizeof(item->id), id);
+	item->text.text = text;
+	item->text.size = size;
+	text_copy(item->text.state, sizeof(item->text.state), state);
+	text_copy(item->text.why, sizeof(item->text.why), why);
 	return enqueue(store, item);
 }
 

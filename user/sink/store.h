@@ -24,6 +24,9 @@ struct store_options {
 	size_t queue_items;   /* default 1024 */
 	size_t queue_bytes;   /* default 16 MiB; stacks are dropped beyond */
 	uint64_t quota_bytes; /* of crashes/, 0: none; the oldest of the largest group goes first */
+	uint64_t age_ns;      /* bundles older than this go too, but for the last of each group; 0: none do */
+	uint32_t group_bundles;   /* of like crashes so many are kept in group_window_ns, 0: all; */
+	uint64_t group_window_ns; /* of the others the row alone */
 };
 
 /* What the start found. */
@@ -51,6 +54,12 @@ int store_close(struct store *store, unsigned limit_ms);
 int store_crash(struct store *store, struct crash_report *report); /* takes ownership, also on failure */
 /* A crash confirmed by its handler has died: amends row and report. */
 int store_crash_end(struct store *store, const char *id, int32_t status);
+/*
+ * What it wrote as it died, as stderr.txt: takes `text` over (size may be 0). `state` and `why` are the
+ * report's: "complete", "partial", "missing". After store_crash.
+ */
+int store_crash_stderr(struct store *store, const char *id, char *text, size_t size, const char *state,
+		       const char *why);
 int store_incident(struct store *store, cJSON *incident); /* upsert by id; takes ownership */
 int store_decision(struct store *store, cJSON *decision); /* takes ownership */
 /* Audit line of the gate; a later one with the same "id" replaces the earlier; takes ownership. */
@@ -82,13 +91,16 @@ struct store_filter {
 };
 /* Each: one object with one array named after the listing, newest first; the caller deletes it. */
 int store_crashes(struct store_reader *reader, const struct store_filter *filter, cJSON **out);
+/* Crashes by fingerprint, the group with the latest first; its counts include what was not kept. */
+int store_groups(struct store_reader *reader, const struct store_filter *filter, cJSON **out);
 int store_incidents(struct store_reader *reader, const struct store_filter *filter, cJSON **out);
 int store_decisions(struct store_reader *reader, const struct store_filter *filter, cJSON **out);
 int store_actions(struct store_reader *reader, const struct store_filter *filter, cJSON **out);
 int store_gaps(struct store_reader *reader, cJSON **out); /* times when nobody watched */
 /*
  * The report.json of the one crash whose id starts with `prefix`, and its folder in `bundle`. -ENOENT: no
- * such crash, -ENOTUNIQ: several, -ESTALE: known, but its bundle is gone (quota, or removed by hand),
+ * such crash, -ENOTUNIQ: several, -ESTALE: known, but there is no bundle (over the limit of its group,
+ * taken by quota or age, or removed by hand),
  * -EBADMSG: damaged, and `bundle` gets "FILE: what is wrong" instead.
  */
 int store_report(struct store_reader *reader, const char *prefix, cJSON **out, char *bundle,

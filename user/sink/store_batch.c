@@ -16,7 +16,7 @@
 #include "user/base/when.h"
 #include "user/sink/store_parts.h"
 
-enum { BATCH_MAX = 256, RETRY_FIRST_MS = 50, RETRY_MAX_MS = 5000 };
+enum { BATCH_MAX = 256, RETRY_FIRST_MS = 50, RETRY_MAX_MS = 5000, PRUNE_MISSES = 64 };
 
 void item_free(struct item *item)
 {
@@ -24,6 +24,7 @@ void item_free(struct item *item)
 		return;
 	crash_report_free(item->report);
 	cJSON_Delete(item->json);
+	free(item->text.text);
 	free(item);
 }
 
@@ -92,10 +93,13 @@ static int row_for(struct store *store, const struct item *item)
 {
 	switch (item->kind) {
 	case ITEM_CRASH:
-		return row_insert(store->db, item->report, item->bundle_bytes);
+		return row_insert(store->db, item);
 	case ITEM_CRASH_END:
 		return db_run(store->db, "UPDATE crashes SET status = ? WHERE id = ?", "it",
 			      (int64_t)item->status, item->id);
+	case ITEM_STDERR:
+		return db_run(store->db, "UPDATE crashes SET stderr = ?, bytes = bytes + ? WHERE id = ?",
+			      "tit", item->text.state, (int64_t)item->bundle_bytes, item->id);
 	case ITEM_INCIDENT:
 		return document_write(
 			store->db,
@@ -115,39 +119,6 @@ static int row_for(struct store *store, const struct item *item)
 			      "UPDATE watches SET first = coalesce(first, ?1), watermark = max(watermark, ?1)"
 			      " WHERE id = ?2",
 			      "ii", (int64_t)item->wall_ns, store->watch);
-	}
-	return 0;
-}
-
-/* Bundles first, in the order of the queue, so that an end finds the report that it amends. */
-static int bundles_write(struct store *store, struct item *batch, char *why, size_t why_size)
-{
-	bool any = false;
-	int err;
-
-	for (struct item *item = batch; item; item = item->next) {
-		if (item->kind == ITEM_CRASH && !item->bundled) {
-			err = bundle_write(store->crashes_fd, item->report, item->stack_shed,
-					   &item->bundle_bytes);
-			if (err) {
-				snprintf(why, why_size, "crashes/%s: %s", item->report->id, strerror(-err));
-				return err;
-			}
-			item->bundled = any = true;
-		} else if (item->kind == ITEM_CRASH_END && !item->bundled) {
-			err = bundle_amend(store->crashes_fd, item->id, item->status);
-			/* dropped, taken by the quota, or damaged: the row alone says how it ended */
-			if (err && err != -ENOENT && err != -EBADMSG) {
-				snprintf(why, why_size, "crashes/%s: %s", item->id, strerror(-err));
-				return err;
-			}
-			item->bundled = true;
-		}
-	}
-	if (any && fsync(store->crashes_fd) < 0) {
-		err = -errno;
-		snprintf(why, why_size, "crashes: %s", strerror(-err));
-		return err;
 	}
 	return 0;
 }
@@ -256,16 +227,29 @@ static int batch_try(struct store *store)
 
 	pthread_mutex_unlock(&store->lock);
 	err = batch_write(store, store->batch, why, sizeof(why));
-	if (!err) {
+	if (!err)
 		batch_finish(store, notify, context);
-		quota_enforce(store->db, store->crashes_fd, store->quota_bytes);
-	}
 	pthread_mutex_lock(&store->lock);
+	store->prune = store->prune || !err;
 	if (err) {
 		store->stats.errors++;
 		text_copy(store->stats.last_error, sizeof(store->stats.last_error), why);
 	}
 	return err;
+}
+
+/*
+ * Makes room when nobody waits for the disk, or when there was no such moment for long. Call with the lock
+ * held; it is released meanwhile. What fails is tried again after the next batch.
+ */
+static void prune(struct store *store)
+{
+	if (store->first && ++store->prune_misses < PRUNE_MISSES)
+		return;
+	store->prune_misses = 0;
+	pthread_mutex_unlock(&store->lock);
+	store->prune = quota_step(store->db, store->crashes_fd, &store->keeping, when_wall_now()) > 0;
+	pthread_mutex_lock(&store->lock);
 }
 
 void *store_thread(void *argument)
@@ -275,14 +259,20 @@ void *store_thread(void *argument)
 
 	pthread_mutex_lock(&store->lock);
 	for (;;) {
-		while (!store->first && !store->batch && !store->stopping)
-			pthread_cond_wait(&store->wake, &store->lock);
+		while (!store->first && !store->batch && !store->stopping) {
+			if (store->prune)
+				prune(store);
+			else
+				pthread_cond_wait(&store->wake, &store->lock);
+		}
 		if (!store->batch)
 			batch_take(store);
 		if (!store->batch || time_is_over(store))
 			break;
 		if (!batch_try(store)) {
 			delay_ms = RETRY_FIRST_MS;
+			if (store->prune)
+				prune(store);
 			continue;
 		}
 		wait_ms(store, delay_ms);

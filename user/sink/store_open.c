@@ -108,8 +108,33 @@ static int database_open(struct store *store, const char *state_dir, uint64_t no
 	return err;
 }
 
+/* Of this boot of the machine, "" where the kernel does not say. */
+static void boot_id(char out[64])
+{
+	char *text = NULL;
+
+	out[0] = '\0';
+	if (file_read("/proc/sys/kernel/random/boot_id", 128, &text, NULL) == 0) {
+		text[strcspn(text, "\n")] = '\0';
+		text_copy(out, 64, text);
+	}
+	free(text);
+}
+
+/* Whether the machine has stopped since the run before; a run that did not say of which boot it was counts as
+ * of this one. */
+static bool is_rebooted(sqlite3 *db, const char *boot)
+{
+	sqlite3_stmt *last = db_prepare(db, "SELECT boot FROM watches ORDER BY id DESC LIMIT 1", "");
+	bool rebooted = last && sqlite3_step(last) == SQLITE_ROW && *db_text(last, 0) &&
+			strcmp(db_text(last, 0), boot) != 0;
+
+	sqlite3_finalize(last);
+	return rebooted;
+}
+
 /* What the run before left: when it ended, and whether by intent. Then this run's own row. */
-static int watch_begin(struct store *store, uint64_t now_ns, struct store_start *start)
+static int watch_begin(struct store *store, uint64_t now_ns, const char *boot, struct store_start *start)
 {
 	sqlite3_stmt *last =
 		db_prepare(store->db, "SELECT watermark, ended FROM watches ORDER BY id DESC LIMIT 1", "");
@@ -124,8 +149,8 @@ static int watch_begin(struct store *store, uint64_t now_ns, struct store_start 
 		start->unwatched_to_ns = now_ns;
 	}
 	sqlite3_finalize(last);
-	err = db_run(store->db, "INSERT INTO watches (started, watermark) VALUES (?, ?)", "ii",
-		     (int64_t)now_ns, (int64_t)now_ns);
+	err = db_run(store->db, "INSERT INTO watches (started, watermark, boot) VALUES (?, ?, ?)", "iit",
+		     (int64_t)now_ns, (int64_t)now_ns, boot);
 	store->watch = sqlite3_last_insert_rowid(store->db);
 	return err;
 }
@@ -168,6 +193,7 @@ int store_open(const struct store_options *options, uint64_t now_wall_ns, struct
 {
 	struct store *store = calloc(1, sizeof(*store));
 	bool rescued = false;
+	char boot[64];
 	int err = -ENOMEM;
 
 	memset(start, 0, sizeof(*start));
@@ -178,15 +204,20 @@ int store_open(const struct store_options *options, uint64_t now_wall_ns, struct
 	store->last = &store->first;
 	store->items_max = options->queue_items ? options->queue_items : QUEUE_ITEMS;
 	store->bytes_max = options->queue_bytes ? options->queue_bytes : QUEUE_BYTES;
-	store->quota_bytes = options->quota_bytes;
+	store->keeping = (struct keeping){.quota_bytes = options->quota_bytes,
+					  .age_ns = options->age_ns,
+					  .group_window_ns = options->group_window_ns,
+					  .group_bundles = options->group_bundles};
+	store->prune = true;
 	err = directories_open(store, options->state_dir, why, why_size);
 	if (!err)
 		err = database_open(store, options->state_dir, now_wall_ns, &rescued, why, why_size);
 	if (err)
 		goto out;
-	err = reconcile(store->db, store->crashes_fd, start);
+	boot_id(boot);
+	err = reconcile(store->db, store->crashes_fd, is_rebooted(store->db, boot), start);
 	if (!err)
-		err = watch_begin(store, now_wall_ns, start);
+		err = watch_begin(store, now_wall_ns, boot, start);
 	if (!err && rescued)
 		start->first = false;
 	if (err) {

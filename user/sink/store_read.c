@@ -19,12 +19,6 @@
 
 enum { LIMIT = 1000 };
 
-struct store_reader {
-	sqlite3 *db;
-	int state_fd, crashes_fd;
-	char state_dir[PATH_MAX];
-};
-
 static int reader_fail(struct store_reader *reader, int err, char *why, size_t why_size, const char *problem)
 {
 	snprintf(why, why_size, "%s: %s", reader->state_dir, problem);
@@ -110,19 +104,13 @@ void store_reader_close(struct store_reader *reader)
 	free(reader);
 }
 
-static const char *column(sqlite3_stmt *row, int i)
-{
-	const char *text = (const char *)sqlite3_column_text(row, i);
-
-	return text ? text : "";
-}
-
 /* Whether the bundle is there and whole: its path, or null and what is wrong. */
 static void add_bundle(struct store_reader *reader, cJSON *crash, const char *id, const char *state,
 		       const char *problem)
 {
 	char path[PATH_MAX + 32], why[192] = "";
 	cJSON *report = NULL;
+	bool there;
 
 	text_copy(why, sizeof(why), problem);
 	if (!strcmp(state, "whole")) {
@@ -135,7 +123,8 @@ static void add_bundle(struct store_reader *reader, cJSON *crash, const char *id
 			why[0] = '\0';
 	}
 	snprintf(path, sizeof(path), "%s/crashes/%s", reader->state_dir, id);
-	json_add_text(crash, "bundle", strcmp(state, "expired") && strcmp(state, "missing") ? path : "");
+	there = !strcmp(state, "whole") || !strcmp(state, "damaged");
+	json_add_text(crash, "bundle", there ? path : "");
 	cJSON_AddStringToObject(crash, "bundle_state", state);
 	json_add_text(crash, "bundle_problem", why);
 }
@@ -144,29 +133,37 @@ static cJSON *crash_json(struct store_reader *reader, sqlite3_stmt *row)
 {
 	cJSON *crash = cJSON_CreateObject(), *blame;
 
-	cJSON_AddStringToObject(crash, "id", column(row, 0));
-	json_add_text(crash, "time", column(row, 1));
-	json_add_text(crash, "app", column(row, 2));
+	cJSON_AddStringToObject(crash, "id", db_text(row, 0));
+	json_add_text(crash, "time", db_text(row, 1));
+	json_add_text(crash, "app", db_text(row, 2));
 	cJSON_AddNumberToObject(crash, "pid", (double)sqlite3_column_int64(row, 3));
-	json_add_text(crash, "start_time", column(row, 4));
-	json_add_text(crash, "comm", column(row, 5));
+	json_add_text(crash, "start_time", db_text(row, 4));
+	json_add_text(crash, "comm", db_text(row, 5));
 	cJSON_AddNumberToObject(crash, "uid", (double)sqlite3_column_int64(row, 6));
-	json_add_text(crash, "signal", column(row, 7));
-	json_add_text(crash, "code", column(row, 8));
-	json_add_text(crash, "fault_address", column(row, 9));
-	json_add_text(crash, "cause", column(row, 10));
+	json_add_text(crash, "signal", db_text(row, 7));
+	json_add_text(crash, "code", db_text(row, 8));
+	json_add_text(crash, "fault_address", db_text(row, 9));
+	json_add_text(crash, "cause", db_text(row, 10));
 	blame = cJSON_AddObjectToObject(crash, "blame");
-	json_add_text(blame, "module", column(row, 11));
-	json_add_text(blame, "gem", column(row, 12));
-	json_add_text(blame, "version", column(row, 13));
-	json_add_text(blame, "confidence", column(row, 14));
-	json_add_text(crash, "fingerprint", column(row, 15));
-	json_add_text(crash, "confirmed_by", column(row, 16));
+	json_add_text(blame, "module", db_text(row, 11));
+	json_add_text(blame, "gem", db_text(row, 12));
+	json_add_text(blame, "version", db_text(row, 13));
+	json_add_text(blame, "confidence", db_text(row, 14));
+	json_add_text(crash, "fingerprint", db_text(row, 15));
+	json_add_text(crash, "confirmed_by", db_text(row, 16));
 	if (sqlite3_column_type(row, 17) == SQLITE_NULL)
 		cJSON_AddNullToObject(crash, "status");
 	else
 		cJSON_AddNumberToObject(crash, "status", (double)sqlite3_column_int64(row, 17));
-	add_bundle(reader, crash, column(row, 0), column(row, 18), column(row, 19));
+	add_bundle(reader, crash, db_text(row, 0), db_text(row, 18), db_text(row, 19));
+	json_add_text(crash, "host", db_text(row, 20));
+	json_add_text(crash, "stderr", db_text(row, 21));
+	if (sqlite3_column_type(row, 23) == SQLITE_NULL)
+		cJSON_AddNullToObject(crash, "finished_after_ms");
+	else
+		cJSON_AddNumberToObject(
+			crash, "finished_after_ms",
+			(double)(sqlite3_column_int64(row, 23) - sqlite3_column_int64(row, 22)) / 1e6);
 	return crash;
 }
 
@@ -186,7 +183,8 @@ int store_crashes(struct store_reader *reader, const struct store_filter *filter
 		reader->db,
 		"SELECT id, time_text, app, pid, start_time, comm, uid, signal, code, fault_address, cause, "
 		"module,"
-		" gem, version, confidence, fingerprint, confirmed_by, status, state, problem FROM crashes"
+		" gem, version, confidence, fingerprint, confirmed_by, status, state, problem, host,"
+		" stderr, fault_ns, finished_ns FROM crashes"
 		" WHERE (?1 IS NULL OR app = ?1) AND (?2 IS NULL OR cause = ?2) AND (?3 IS NULL OR gem = ?3)"
 		" AND (?4 IS NULL OR fingerprint = ?4) AND time >= ?5 AND time <= ?6"
 		" ORDER BY time DESC, id LIMIT ?7",
@@ -216,7 +214,7 @@ static int documents(struct store_reader *reader, const char *sql, const char *n
 	int code = SQLITE_ERROR, damaged = 0;
 
 	while (row && (code = sqlite3_step(row)) == SQLITE_ROW) {
-		cJSON *one = cJSON_Parse(column(row, 0));
+		cJSON *one = cJSON_Parse(db_text(row, 0));
 
 		if (!cJSON_AddItemToArray(list, one))
 			damaged++;
@@ -321,8 +319,8 @@ int store_report(struct store_reader *reader, const char *prefix, cJSON **out, c
 			 "SELECT id, state FROM crashes WHERE substr(id, 1, length(?1)) = ?1 LIMIT 2", "t",
 			 prefix);
 	while (row && sqlite3_step(row) == SQLITE_ROW && ++found == 1) {
-		text_copy(id, sizeof(id), column(row, 0));
-		text_copy(state, sizeof(state), column(row, 1));
+		text_copy(id, sizeof(id), db_text(row, 0));
+		text_copy(state, sizeof(state), db_text(row, 1));
 	}
 	sqlite3_finalize(row);
 	if (!row)
@@ -330,7 +328,7 @@ int store_report(struct store_reader *reader, const char *prefix, cJSON **out, c
 	if (found != 1)
 		return found ? -ENOTUNIQ : -ENOENT;
 	snprintf(bundle, bundle_size, "%s/crashes/%s", reader->state_dir, id);
-	if (!strcmp(state, "expired"))
+	if (!strcmp(state, "expired") || !strcmp(state, "suppressed"))
 		return -ESTALE;
 	err = bundle_read(reader->crashes_fd, id, out, NULL, why, sizeof(why));
 	if (err)

@@ -44,6 +44,38 @@ static const char *const migrations[] = {
 	"ALTER TABLE actions ADD COLUMN outcome TEXT;"
 	"CREATE UNIQUE INDEX actions_id ON actions (id);"
 	"CREATE INDEX actions_sent ON actions (number) WHERE outcome = 'sent';",
+	/*
+	 * 3: groups of like crashes, counted by the database itself, so that no way to a row passes them by.
+	 * When a report was finished; which boot a run belongs to.
+	 */
+	"ALTER TABLE crashes ADD COLUMN host TEXT;"
+	"ALTER TABLE crashes ADD COLUMN fault_ns INTEGER;"
+	"ALTER TABLE crashes ADD COLUMN finished_ns INTEGER;"
+	"ALTER TABLE crashes ADD COLUMN stderr TEXT;"
+	"ALTER TABLE watches ADD COLUMN boot TEXT;"
+	"CREATE INDEX crashes_held ON crashes (fingerprint, time) WHERE state IN ('whole', 'damaged');"
+	"CREATE INDEX crashes_gone ON crashes (time) WHERE state IN ('expired', 'suppressed');"
+	"CREATE TABLE groups ("
+	"  fingerprint TEXT PRIMARY KEY, count INTEGER NOT NULL, suppressed INTEGER NOT NULL,"
+	"  first INTEGER NOT NULL, last INTEGER NOT NULL);"
+	"CREATE INDEX groups_last ON groups (last);"
+	"INSERT INTO groups SELECT fingerprint, count(*), 0, min(time), max(time) FROM crashes"
+	"  WHERE fingerprint IS NOT NULL GROUP BY fingerprint;"
+	"CREATE TRIGGER groups_in AFTER INSERT ON crashes WHEN new.fingerprint IS NOT NULL BEGIN"
+	"  INSERT INTO groups VALUES (new.fingerprint, 1, new.state = 'suppressed', new.time, new.time)"
+	"  ON CONFLICT (fingerprint) DO UPDATE SET count = count + 1,"
+	"    suppressed = suppressed + excluded.suppressed, first = min(first, excluded.first),"
+	"    last = max(last, excluded.last);"
+	"END;"
+	/* a damaged bundle's row has no fingerprint until someone mends the bundle */
+	"CREATE TRIGGER groups_move AFTER UPDATE OF fingerprint ON crashes"
+	"  WHEN new.fingerprint IS NOT old.fingerprint BEGIN"
+	"  UPDATE groups SET count = count - 1 WHERE fingerprint = old.fingerprint;"
+	"  INSERT INTO groups SELECT new.fingerprint, 1, 0, new.time, new.time"
+	"    WHERE new.fingerprint IS NOT NULL"
+	"  ON CONFLICT (fingerprint) DO UPDATE SET count = count + 1, first = min(first, excluded.first),"
+	"    last = max(last, excluded.last);"
+	"END;",
 };
 
 enum { VERSION = sizeof(migrations) / sizeof(*migrations) };
@@ -115,6 +147,13 @@ int db_run(sqlite3 *db, const char *sql, const char *types, ...)
 		code = sqlite3_step(statement);
 	sqlite3_finalize(statement);
 	return code == SQLITE_DONE ? 0 : -EIO;
+}
+
+const char *db_text(sqlite3_stmt *row, int column)
+{
+	const char *text = (const char *)sqlite3_column_text(row, column);
+
+	return text ? text : "";
 }
 
 /* The one number that a pragma or query gives, or -1. */
