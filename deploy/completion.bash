@@ -38,7 +38,7 @@ _lapidary() {
 	--capture) own="none registers stack" ;;
 	--uprobe-multi) own="on off" ;;
 	--scope) own="connect query both" ;;
-	--cause) own="null non_canonical bad_jump write_read_only unmapped stack_overflow injected heap_corruption abort vm_error oom illegal_instruction arithmetic bus unknown" ;;
+	--cause) own="null non_canonical bad_jump write_read_only no_access unmapped stack_overflow injected heap_corruption buffer_overflow assertion abort vm_error abi_mismatch oom illegal_instruction arithmetic bus unknown" ;;
 	esac
 	if [ -n "$own" ]; then
 		mapfile -t COMPREPLY < <(compgen -W "$own" -- "$word")

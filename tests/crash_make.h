@@ -29,7 +29,43 @@ struct made {
 	struct maps_region regions[4];
 	uint8_t stack[MADE_STACK];
 	struct crash_input input;
+	struct unwind_result unwound;
+	union {
+		struct ev_ruby ruby;
+		uint8_t ruby_bytes[sizeof(struct ev_ruby) + EV_RUBY_FRAMES * sizeof(struct ev_ruby_frame)];
+	};
 };
+
+/* The next frame outward, as an examiner found it. function 0: not known; symbol "": none. */
+static inline struct unwind_frame *made_frame(struct made *made, uint64_t pc, uint64_t function,
+					      const char *symbol)
+{
+	struct unwind_frame *frame = &made->unwound.frames[made->unwound.count++];
+
+	*frame = (struct unwind_frame){.pc = pc, .function = function, .module = UNWIND_NO_MODULE};
+	frame->how = made->unwound.count == 1 ? UNWIND_REGISTERS : UNWIND_TABLES;
+	snprintf(frame->symbol, sizeof(frame->symbol), "%s", symbol);
+	frame->symbol_offset = function ? (uint32_t)(pc - function) : 0;
+	made->unwound.end = UNWIND_OUTERMOST;
+	made->input.unwound = &made->unwound;
+	return frame;
+}
+
+/* The next Ruby frame outward; address only of C functions. */
+static inline struct ev_ruby_frame *made_ruby(struct made *made, uint64_t address, const char *label)
+{
+	struct ev_ruby_frame *frame = &made->ruby.frames[made->ruby.count++];
+
+	memset(frame, 0, sizeof(*frame));
+	frame->kind = address ? RUBY_FRAME_C : RUBY_FRAME_RUBY;
+	frame->address = address;
+	frame->line = 7;
+	snprintf(frame->label, sizeof(frame->label), "%s", label);
+	snprintf(frame->path, sizeof(frame->path), "/srv/shop/config.ru");
+	made->ruby.state = RUBY_STACK_COMPLETE;
+	made->input.ruby_stack = &made->ruby;
+	return frame;
+}
 
 static inline void made_locate(struct made *made, const char *module, uint64_t map_start, uint64_t offset)
 {

@@ -12,13 +12,16 @@ static struct made made;
 
 static struct blame blame_now(void)
 {
-	char evidence[224];
-	struct scan scan;
+	struct frames *frames = frames_new(&made.input);
+	struct abi_mismatch abi;
+	char evidence[288];
 	struct blame blame;
 
-	scan_stack(made.input.stack, made.input.stack_size, made.regions, made.input.region_count, &scan);
-	blame_of(&made.input, cause_with_stack(&made.crash, &scan, evidence, sizeof(evidence)), &scan,
-		 &blame);
+	assert_non_null(frames);
+	abi_find(&made.input, frames, &abi);
+	blame_of(&made.input, cause_with_stack(&made.input, frames, &abi, evidence, sizeof(evidence)), frames,
+		 &abi, &blame);
+	frames_free(frames);
 	return blame;
 }
 
@@ -51,7 +54,7 @@ static void test_libc_near(void **state)
 	(void)state;
 	made_locate(&made, made.regions[0].path, MADE_LIBC, 0x30000);
 	made_push(&made, 0x20, MADE_PG + 0x2000);
-	is(PG_PATH, "pg", "medium");
+	is(PG_PATH, "pg", "low");
 }
 
 static void test_libruby_far(void **state)
@@ -89,9 +92,9 @@ static void test_library_for_gem(void **state)
 {
 	(void)state;
 	made_locate(&made, made.regions[3].path, MADE_LIBPQ, 0x3000);
-	is(made.regions[3].path, "", "high");
+	is(made.regions[3].path, "pg", "low");
 	made_push(&made, 0x40, MADE_PG + 0x2000);
-	is(made.regions[3].path, "pg", "medium");
+	is(made.regions[3].path, "pg", "low");
 }
 
 static void test_bad_jump_caller(void **state)
@@ -128,24 +131,125 @@ static void test_data_is_no_code(void **state)
 	is("unknown", "", "none");
 }
 
-/* glibc's message pieces on the stack: {pointer to constants, length}. */
-static void test_heap_corruption(void **state)
+static void set_stack(uint64_t rip, const char *path, uint64_t base)
 {
-	char evidence[224];
-	struct scan scan;
+	before(NULL);
+	made_locate(&made, path, base, rip - base);
+}
 
+/* Unwound: the direct caller, further up, past a collection, beyond bytecode. */
+static void test_unwound(void **state)
+{
 	(void)state;
-	made_locate(&made, made.regions[0].path, MADE_LIBC, 0x30000);
+	set_stack(MADE_LIBC + 0x30000, made.regions[0].path, MADE_LIBC);
+	made_frame(&made, MADE_LIBC + 0x30000, MADE_LIBC + 0x2ff00, "strlen");
+	made_frame(&made, MADE_PG + 0x2000, MADE_PG + 0x1f00, "pgconn_exec");
+	is(PG_PATH, "pg", "high");
+	assert_string_equal(blame_now().how, "failed in libc.so.6, which pg_ext.so called");
+
+	set_stack(MADE_LIBC + 0x30000, made.regions[0].path, MADE_LIBC);
+	made_frame(&made, MADE_LIBC + 0x30000, MADE_LIBC + 0x2ff00, "memcpy");
+	made_frame(&made, MADE_RUBY + 0x30000, MADE_RUBY + 0x2ff00, "rb_str_new");
+	made_frame(&made, MADE_PG + 0x2000, MADE_PG + 0x1f00, "pgconn_exec");
+	is(PG_PATH, "pg", "medium");
+
+	made.unwound.frames[1].pc = MADE_RUBY + 0x30000;
+	snprintf(made.unwound.frames[1].symbol, UNWIND_SYMBOL, "gc_mark_ptr");
+	is(PG_PATH, "pg", "low");
+	made.unwound.frames[2].how = UNWIND_SCANNED;
+	is(PG_PATH, "pg", "low");
+}
+
+/* Ruby bytecode ran inside of the extension's call: it waits, and is not at fault. */
+static void test_beyond_bytecode(void **state)
+{
+	(void)state;
+	set_stack(MADE_RUBY + 0x30000, made.regions[1].path, MADE_RUBY);
+	made_frame(&made, MADE_RUBY + 0x30000, MADE_RUBY + 0x2ff00, "rb_str_concat");
+	made_frame(&made, MADE_RUBY + 0x50000, MADE_RUBY + 0x4ff00, "");
+	made_frame(&made, MADE_PG + 0x2000, MADE_PG + 0x1f00, "");
+	made_frame(&made, MADE_RUBY + 0x60000, MADE_RUBY + 0x5ff00, "");
+	is(PG_PATH, "pg", "medium");
+	made_ruby(&made, 0, "block in report");
+	made_ruby(&made, MADE_PG + 0x1f00, "each_row");
+	made_ruby(&made, 0, "<main>");
+	is("unknown", "", "none");
+	/* without Ruby's frames its loop says the same */
+	made.input.ruby_stack = NULL;
+	snprintf(made.unwound.frames[1].symbol, UNWIND_SYMBOL, "vm_exec_core");
+	is("unknown", "", "none");
+}
+
+/* A method in C is running, and the native stack does not show it. */
+static void test_method(void **state)
+{
+	(void)state;
+	set_stack(MADE_RUBY + 0x30000, made.regions[1].path, MADE_RUBY);
+	made_frame(&made, MADE_RUBY + 0x30000, MADE_RUBY + 0x2ff00, "");
+	made_ruby(&made, MADE_PG + 0x1f00, "exec");
+	made_ruby(&made, 0, "<main>");
+	is(PG_PATH, "pg", "medium");
+	assert_string_equal(blame_now().how, "Ruby was in exec, a method of pg_ext.so");
+	/* of Ruby's own methods nobody is blamed */
+	made.ruby.frames[0].address = MADE_RUBY + 0x1f00;
+	is("unknown", "", "none");
+}
+
+static void test_abort(void **state)
+{
+	(void)state;
+	set_stack(MADE_LIBC + 0x8000, made.regions[0].path, MADE_LIBC);
 	made.crash.fault.signal = SIGABRT;
 	made.crash.fault.code = SI_TKILL;
 	made.crash.fault.flags = FAULT_SELF;
-	scan_stack(made.stack, sizeof(made.stack), made.regions, 4, &scan);
-	assert_int_equal(cause_with_stack(&made.crash, &scan, evidence, sizeof(evidence)), CAUSE_ABORT);
-	made_push(&made, 0x128, MADE_LIBC + 0x155000 + 0x1234);
-	made_push(&made, 0x130, 38);
-	scan_stack(made.stack, sizeof(made.stack), made.regions, 4, &scan);
-	assert_int_equal(cause_with_stack(&made.crash, &scan, evidence, sizeof(evidence)),
-			 CAUSE_HEAP_CORRUPTION);
+	made_frame(&made, MADE_LIBC + 0x8000, MADE_LIBC + 0x7f00, "raise");
+	made_frame(&made, MADE_LIBC + 0x8100, MADE_LIBC + 0x80f0, "abort");
+	made_frame(&made, MADE_PG + 0x2000, MADE_PG + 0x1f00, "");
+	is(PG_PATH, "pg", "high");
+	/* whoever frees twice may be the victim of another */
+	made.unwound.count = 2;
+	made_frame(&made, MADE_LIBC + 0x8200, MADE_LIBC + 0x81f0, "free");
+	made_frame(&made, MADE_PG + 0x2000, MADE_PG + 0x1f00, "");
+	is(PG_PATH, "pg", "medium");
+}
+
+static void test_library_unwound(void **state)
+{
+	(void)state;
+	set_stack(MADE_LIBPQ + 0x3000, made.regions[3].path, MADE_LIBPQ);
+	made_frame(&made, MADE_LIBPQ + 0x3000, MADE_LIBPQ + 0x2f00, "PQclear");
+	made_frame(&made, MADE_RUBY + 0x3000, MADE_RUBY + 0x2f00, "rb_protect");
+	made_frame(&made, MADE_PG + 0x2000, MADE_PG + 0x1f00, "");
+	is(made.regions[3].path, "pg", "medium");
+	/* its caller is beyond what was unwound: the gem that uses it, and said so */
+	made.unwound.count = 1;
+	is(made.regions[3].path, "pg", "low");
+	/* and no gem when none is mapped */
+	made.regions[2].path = "/srv/shop/other.so";
+	is(made.regions[3].path, "", "high");
+}
+
+static void test_return_address_at_the_end(void **state)
+{
+	(void)state;
+	/* abort() is the last instruction of the mapping: the return address lies behind it */
+	set_stack(MADE_LIBC + 0x8000, made.regions[0].path, MADE_LIBC);
+	made_frame(&made, MADE_LIBC + 0x8000, MADE_LIBC + 0x7f00, "");
+	made_frame(&made, MADE_PG + 0x30000, MADE_PG + 0x2ff00, "");
+	is(PG_PATH, "pg", "high");
+}
+
+static void test_mismatch(void **state)
+{
+	(void)state;
+	set_stack(MADE_RUBY + 0x3000, made.regions[1].path, MADE_RUBY);
+	made.input.ruby = "3.3.8";
+	made_frame(&made, MADE_RUBY + 0x3000, MADE_RUBY + 0x2f00, "");
+	is(PG_PATH, "pg", "low");
+	made_frame(&made, MADE_PG + 0x2000, MADE_PG + 0x1f00, "");
+	is(PG_PATH, "pg", "high");
+	assert_string_equal(blame_now().how,
+			    "pg_ext.so was built for Ruby 3.1.0, 3.3 runs; it is on the stack");
 }
 
 static void test_modules(void **state)
@@ -187,7 +291,13 @@ int main(void)
 		cmocka_unit_test_setup(test_bad_jump_caller, before),
 		cmocka_unit_test_setup(test_no_fault_of_code, before),
 		cmocka_unit_test_setup(test_data_is_no_code, before),
-		cmocka_unit_test_setup(test_heap_corruption, before),
+		cmocka_unit_test_setup(test_unwound, before),
+		cmocka_unit_test_setup(test_beyond_bytecode, before),
+		cmocka_unit_test_setup(test_method, before),
+		cmocka_unit_test_setup(test_abort, before),
+		cmocka_unit_test_setup(test_library_unwound, before),
+		cmocka_unit_test_setup(test_return_address_at_the_end, before),
+		cmocka_unit_test_setup(test_mismatch, before),
 		cmocka_unit_test(test_modules),
 	};
 

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include "tests/crash_make.h"
+#include "user/crash/blame.h"
 
 #define KERNEL 128
 #define SP     MADE_SP
@@ -31,7 +32,7 @@ static const struct {
 	 "no register"},
 	{"write to constants", SIGSEGV, 2, 0x7f0020001000, 0x7f0020002000, 7, 14, 0, CAUSE_WRITE_READ_ONLY,
 	 "without the right"},
-	{"read of PROT_NONE", SIGSEGV, 2, 0x7f0020001000, 0x7f0020002000, 5, 14, 0, CAUSE_UNMAPPED,
+	{"read of PROT_NONE", SIGSEGV, 2, 0x7f0020001000, 0x7f0020002000, 5, 14, 0, CAUSE_NO_ACCESS,
 	 "without any right"},
 	{"push below the stack", SIGSEGV, 1, SP - 8, 0x7f0020001000, 6, 14, 0, CAUSE_STACK_OVERFLOW,
 	 "-8 bytes"},
@@ -115,6 +116,221 @@ static void test_vm_error_and_oom(void **state)
 	assert_int_equal(cause_of(&made.crash, evidence, sizeof(evidence)), CAUSE_OOM);
 }
 
+/* The frames that make the class of an abort, innermost first, by what libc and Ruby export. */
+static const struct {
+	const char *what;
+	struct {
+		uint64_t pc;
+		const char *symbol;
+	} frames[6];
+	enum cause cause;
+	const char *evidence;
+} aborts[] = {
+	{"abort() of an extension",
+	 {{MADE_LIBC + 0x8000, "raise"}, {MADE_LIBC + 0x8100, "abort"}, {MADE_PG + 0x100, "shop_give_up"}},
+	 CAUSE_ABORT,
+	 "called abort()"},
+	{"double free, with debug symbols",
+	 {{MADE_LIBC + 0x8000, "raise"},
+	  {MADE_LIBC + 0x8100, "abort"},
+	  {MADE_LIBC + 0x8200, "malloc_printerr"},
+	  {MADE_LIBC + 0x8300, "free"},
+	  {MADE_PG + 0x100, ""}},
+	 CAUSE_HEAP_CORRUPTION,
+	 "malloc_printerr"},
+	{"double free, without",
+	 {{MADE_LIBC + 0x8000, ""},
+	  {MADE_LIBC + 0x8100, "abort"},
+	  {MADE_LIBC + 0x8200, ""},
+	  {MADE_LIBC + 0x8300, "free"},
+	  {MADE_PG + 0x100, ""}},
+	 CAUSE_HEAP_CORRUPTION,
+	 "free()"},
+	{"a frame was overwritten",
+	 {{MADE_LIBC + 0x8000, "raise"},
+	  {MADE_LIBC + 0x8100, "abort"},
+	  {MADE_LIBC + 0x8200, "__fortify_fail"},
+	  {MADE_LIBC + 0x8300, "__stack_chk_fail"},
+	  {MADE_PG + 0x100, ""}},
+	 CAUSE_BUFFER_OVERFLOW,
+	 "aborted"},
+	{"a checked copy",
+	 {{MADE_LIBC + 0x8100, "abort"}, {MADE_LIBC + 0x8200, "__chk_fail"}, {MADE_PG + 0x100, ""}},
+	 CAUSE_BUFFER_OVERFLOW,
+	 "beyond its buffer"},
+	{"assert()",
+	 {{MADE_LIBC + 0x8000, "raise"},
+	  {MADE_LIBC + 0x8100, "abort"},
+	  {MADE_LIBC + 0x8200, "__assert_fail"},
+	  {MADE_PG + 0x100, ""}},
+	 CAUSE_ASSERTION,
+	 "pg_ext.so"},
+	{"rb_bug whose record was lost",
+	 {{MADE_LIBC + 0x8100, "abort"}, {MADE_RUBY + 0x8200, "rb_bug"}, {MADE_PG + 0x100, ""}},
+	 CAUSE_VM_ERROR,
+	 "rb_bug"},
+	{"a C++ exception that nobody took",
+	 {{MADE_LIBC + 0x8100, "abort"}, {MADE_LIBPQ + 0x8200, "std::terminate()"}, {MADE_PG + 0x100, ""}},
+	 CAUSE_ABORT,
+	 "std::terminate"},
+	{"an extension's own function of such a name is no check of libc",
+	 {{MADE_LIBC + 0x8100, "abort"}, {MADE_PG + 0x8200, "free"}, {MADE_RUBY + 0x100, ""}},
+	 CAUSE_ABORT,
+	 "called abort()"},
+};
+
+static enum cause with_stack(struct made *made, char *evidence, size_t size)
+{
+	struct frames *frames = frames_new(&made->input);
+	struct abi_mismatch abi;
+	enum cause cause;
+
+	assert_non_null(frames);
+	abi_find(&made->input, frames, &abi);
+	cause = cause_with_stack(&made->input, frames, &abi, evidence, size);
+	frames_free(frames);
+	return cause;
+}
+
+static void make_abort(struct made *made)
+{
+	crash_make(made, "a1");
+	made->crash.fault.signal = SIGABRT;
+	made->crash.fault.code = SI_TKILL;
+	made->crash.fault.flags = FAULT_SELF;
+	made->crash.fault.sender_tgid = made->crash.process.tgid;
+	made_locate(made, made->regions[0].path, MADE_LIBC, 0x8000);
+}
+
+static void test_aborts(void **state)
+{
+	static struct made made;
+	char evidence[288];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(aborts) / sizeof(*aborts); i++) {
+		print_message("%s\n", aborts[i].what);
+		make_abort(&made);
+		for (size_t k = 0; aborts[i].frames[k].pc; k++)
+			made_frame(&made, aborts[i].frames[k].pc, aborts[i].frames[k].pc - 0x10,
+				   aborts[i].frames[k].symbol);
+		assert_string_equal(cause_name(with_stack(&made, evidence, sizeof(evidence))),
+				    cause_name(aborts[i].cause));
+		if (!strstr(evidence, aborts[i].evidence))
+			fail_msg("'%s' is not in '%s'", aborts[i].evidence, evidence);
+	}
+}
+
+/* glibc's message pieces on the stack: {pointer to constants, length}, where nothing was unwound. */
+static void test_libc_message(void **state)
+{
+	static struct made made;
+	char evidence[288];
+
+	(void)state;
+	make_abort(&made);
+	assert_int_equal(with_stack(&made, evidence, sizeof(evidence)), CAUSE_ABORT);
+	made_push(&made, 0x128, MADE_LIBC + 0x155000 + 0x1234);
+	made_push(&made, 0x130, 38);
+	assert_int_equal(with_stack(&made, evidence, sizeof(evidence)), CAUSE_HEAP_CORRUPTION);
+}
+
+static void test_overflow(void **state)
+{
+	static struct made made;
+	char evidence[288];
+
+	(void)state;
+	crash_make(&made, "a1");
+	made.crash.fault.code = 2;
+	made.crash.fault.address = SP - 64;
+	for (int i = 0; i < 80; i++)
+		made_frame(&made, MADE_PG + 0x1234, MADE_PG + 0x1200, "recurse");
+	assert_int_equal(with_stack(&made, evidence, sizeof(evidence)), CAUSE_STACK_OVERFLOW);
+	assert_non_null(
+		strstr(evidence, "guard page of a thread's or fiber's stack; recurse is on it 80 times"));
+	made.crash.fault.code = 1;
+	made.regions[3] = (struct maps_region){.start = SP - 0x1000,
+					       .end = SP + 0x20000,
+					       .protection = PROT_READ | PROT_WRITE,
+					       .path = "[stack]"};
+	assert_int_equal(with_stack(&made, evidence, sizeof(evidence)), CAUSE_STACK_OVERFLOW);
+	assert_non_null(strstr(evidence, "main thread's stack"));
+}
+
+static void test_freed(void **state)
+{
+	static struct made made;
+	char evidence[288];
+
+	(void)state;
+	crash_make(&made, "a1");
+	assert_int_equal(with_stack(&made, evidence, sizeof(evidence)), CAUSE_NULL);
+	assert_null(strstr(evidence, "freed"));
+	made.crash.fault.regs[REG_BX_] = 0x5a5a5a5a5a5a5a62;
+	assert_int_equal(with_stack(&made, evidence, sizeof(evidence)), CAUSE_NULL);
+	assert_non_null(
+		strstr(evidence, "rbx holds 0x5a5a5a5a5a5a5a62, perhaps the filling of freed memory"));
+}
+
+#define OLD_PG "/srv/shop/vendor/bundle/ruby/3.1.0/extensions/x86_64-linux/3.1.0/pg-1.5.4/pg_ext.so"
+
+static void test_abi(void **state)
+{
+	static struct made made;
+	char evidence[288];
+
+	(void)state;
+	/* in libruby, called by an extension that was built for 3.1 while 3.3 runs */
+	crash_make(&made, "a1");
+	made.regions[2].path = OLD_PG;
+	made.input.ruby = "3.3.8";
+	made_locate(&made, made.regions[1].path, MADE_RUBY, 0x30000);
+	made_frame(&made, MADE_RUBY + 0x30000, MADE_RUBY + 0x2f000, "rb_exc_new");
+	made_frame(&made, MADE_PG + 0x2000, MADE_PG + 0x1f00, "");
+	assert_int_equal(with_stack(&made, evidence, sizeof(evidence)), CAUSE_ABI_MISMATCH);
+	assert_non_null(strstr(evidence, "pg_ext.so was built for Ruby 3.1.0, 3.3.8 runs; null: "));
+	/* the same Ruby: no mismatch, whatever its third number */
+	made.input.ruby = "3.1.2";
+	assert_int_equal(with_stack(&made, evidence, sizeof(evidence)), CAUSE_NULL);
+	/* the version of the mapped libruby stands in (3.1) */
+	made.input.ruby = "";
+	assert_int_equal(with_stack(&made, evidence, sizeof(evidence)), CAUSE_NULL);
+	/* merely mapped, while another one fails: not its fault */
+	made.input.ruby = "3.3.8";
+	made.unwound.count = 0;
+	made_frame(&made, MADE_LIBPQ + 0x2000, MADE_LIBPQ + 0x1f00, "");
+	assert_int_equal(with_stack(&made, evidence, sizeof(evidence)), CAUSE_NULL);
+	/* merely mapped, and nobody else's code is there */
+	made.unwound.count = 0;
+	made_frame(&made, MADE_RUBY + 0x2000, MADE_RUBY + 0x1f00, "gc_mark");
+	assert_int_equal(with_stack(&made, evidence, sizeof(evidence)), CAUSE_ABI_MISMATCH);
+	/* a signal that was sent has nothing to do with it */
+	made.crash.fault.code = SI_USER;
+	made.crash.fault.sender_tgid = 1;
+	assert_int_equal(with_stack(&made, evidence, sizeof(evidence)), CAUSE_INJECTED);
+}
+
+static void test_versions(void **state)
+{
+	static const struct {
+		const char *text, *abi;
+	} texts[] = {{"3.1.7", "3.1"},          {"libruby-3.1.so.3.1.7", "3.1"},
+		     {"libruby.so.3.3", "3.3"}, {"ruby2.7", "2.7"},
+		     {"3.4.0+1", "3.4"},        {"4.0.0", "4.0"}};
+	char out[16];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		assert_true(abi_of_version(texts[i].text, out));
+		assert_string_equal(out, texts[i].abi);
+	}
+	assert_false(abi_of_version("ruby", out));
+	assert_false(abi_of_version("libruby.so", out));
+	assert_false(abi_of_version("3.", out));
+	assert_false(abi_of_version("12345678901234567890.1", out));
+}
+
 static void test_lost_record(void **state)
 {
 	char evidence[224];
@@ -137,6 +353,12 @@ int main(void)
 		cmocka_unit_test(test_processor),
 		cmocka_unit_test(test_sent),
 		cmocka_unit_test(test_vm_error_and_oom),
+		cmocka_unit_test(test_aborts),
+		cmocka_unit_test(test_libc_message),
+		cmocka_unit_test(test_overflow),
+		cmocka_unit_test(test_freed),
+		cmocka_unit_test(test_abi),
+		cmocka_unit_test(test_versions),
 		cmocka_unit_test(test_lost_record),
 	};
 

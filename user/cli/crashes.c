@@ -57,8 +57,9 @@ static const char synopsis[] = "crashes [--app APP] [--cause CAUSE] [--gem GEM] 
 static const char about[] =
 	"Lists the recorded crashes, newest first. T is a duration back from now (1h, 30m, 7d) or a time\n"
 	"(2026-11-22T20:00:00Z). Only what is safely on disk is listed. Causes: null, non_canonical,\n"
-	"bad_jump, write_read_only, unmapped, stack_overflow, injected, heap_corruption, abort, vm_error,\n"
-	"oom, illegal_instruction, arithmetic, bus, unknown.\n";
+	"bad_jump, write_read_only, no_access, unmapped, stack_overflow, injected, heap_corruption,\n"
+	"buffer_overflow, assertion, abort, vm_error, abi_mismatch, oom, illegal_instruction, arithmetic,\n"
+	"bus, unknown.\n";
 
 static const char options[] =
 	"  --app APP, --cause CAUSE, --gem GEM, --fingerprint FP   only those\n"

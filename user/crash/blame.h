@@ -1,21 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside the crash floor: who is blamed, under which fingerprint, and what a person can do about it. */
+/* Inside the crash floor: cause, who is blamed, under which fingerprint, and what a person can do about it.
+ */
 #ifndef LAPIDARY_BLAME_H
 #define LAPIDARY_BLAME_H
 
 #include <cjson/cJSON.h>
+#include "user/crash/abi.h"
+#include "user/crash/frames.h"
 #include "user/crash/report.h"
-#include "user/crash/scan.h"
 
-/* cause_of, with what the stack adds: an abort in the middle of a message of libc is heap corruption. */
-enum cause cause_with_stack(const struct crash *crash, const struct scan *scan, char *evidence, size_t size);
+/* cause_of, with what stack and maps add: who aborted and why, whose ABI is wrong. */
+enum cause cause_with_stack(const struct crash_input *input, const struct frames *frames,
+			    const struct abi_mismatch *abi, char *evidence, size_t size);
 
 /* Module, gem and confidence, or "unknown" and "none". */
-void blame_of(const struct crash_input *input, enum cause cause, const struct scan *scan, struct blame *out);
+void blame_of(const struct crash_input *input, enum cause cause, const struct frames *frames,
+	      const struct abi_mismatch *abi, struct blame *out);
 
 /* 16 hex digits. */
-void fingerprint_of(const struct crash *crash, enum cause cause, const struct blame *blame,
-		    const struct scan *scan, char out[20]);
+void fingerprint_of(const struct crash_input *input, enum cause cause, const struct blame *blame,
+		    const struct frames *frames, char out[20]);
 
 /* A new array of texts: what to do, most specific first. */
 cJSON *remedies_of(const struct crash *crash, enum cause cause, const struct blame *blame);

@@ -32,12 +32,16 @@ const char *cause_name(enum cause cause)
 		[CAUSE_NON_CANONICAL] = "non_canonical",
 		[CAUSE_BAD_JUMP] = "bad_jump",
 		[CAUSE_WRITE_READ_ONLY] = "write_read_only",
+		[CAUSE_NO_ACCESS] = "no_access",
 		[CAUSE_UNMAPPED] = "unmapped",
 		[CAUSE_STACK_OVERFLOW] = "stack_overflow",
 		[CAUSE_INJECTED] = "injected",
 		[CAUSE_HEAP_CORRUPTION] = "heap_corruption",
+		[CAUSE_BUFFER_OVERFLOW] = "buffer_overflow",
+		[CAUSE_ASSERTION] = "assertion",
 		[CAUSE_ABORT] = "abort",
 		[CAUSE_VM_ERROR] = "vm_error",
+		[CAUSE_ABI_MISMATCH] = "abi_mismatch",
 		[CAUSE_OOM] = "oom",
 		[CAUSE_ILLEGAL_INSTRUCTION] = "illegal_instruction",
 		[CAUSE_ARITHMETIC] = "arithmetic",
@@ -127,10 +131,14 @@ static enum cause cause_of_segv(const struct crash *crash, char *evidence, size_
 		    address);
 		return CAUSE_WRITE_READ_ONLY;
 	}
-	if (fault->code == SEGV_MAPERR || fault->code == SEGV_ACCERR) {
-		say("si_code %d, %s at address 0x%llx, which is %s", fault->code, access, address,
-		    fault->code == SEGV_MAPERR ? "not mapped" : "mapped without any right to it");
+	if (fault->code == SEGV_MAPERR) {
+		say("si_code 1, %s at address 0x%llx, which is not mapped", access, address);
 		return CAUSE_UNMAPPED;
+	}
+	if (fault->code == SEGV_ACCERR) {
+		say("si_code 2, %s at address 0x%llx, which is mapped without any right to it", access,
+		    address);
+		return CAUSE_NO_ACCESS;
 	}
 	say("si_code %d", fault->code);
 	return CAUSE_UNKNOWN;
@@ -197,14 +205,4 @@ enum cause cause_of(const struct crash *crash, char *evidence, size_t size)
 		say("signal %d, si_code %d", signal, crash->fault.code);
 		return CAUSE_UNKNOWN;
 	}
-}
-
-enum cause cause_with_stack(const struct crash *crash, const struct scan *scan, char *evidence, size_t size)
-{
-	enum cause cause = cause_of(crash, evidence, size);
-
-	if (cause != CAUSE_ABORT || !crash->has_fault || !scan->libc_message)
-		return cause;
-	say("libc aborted while it reported an error of its own: its heap checks found damage");
-	return CAUSE_HEAP_CORRUPTION;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "user/crash/frames.h"
+#include "user/crash/interleave.h"
 
 static bool is_return_address(const struct frame *frame)
 {
@@ -82,6 +83,48 @@ static void add_scanned(const struct crash_input *input, struct frames *frames)
 			  });
 }
 
+static const struct ev_ruby_frame *ruby_frames(const struct crash_input *input, size_t *count)
+{
+	const struct ev_ruby *ruby = input->ruby_stack;
+
+	*count = !ruby ? 0 : ruby->count < EV_RUBY_FRAMES ? ruby->count : EV_RUBY_FRAMES;
+	return ruby ? ruby->frames : NULL;
+}
+
+static size_t find_reach(const struct crash_input *input, const struct frames *frames)
+{
+	struct interleaved stack[INTERLEAVE_MAX];
+	size_t ruby_count, reach = 0, count;
+	const struct ev_ruby_frame *ruby = ruby_frames(input, &ruby_count);
+
+	count = interleave(frames->list, frames->count, ruby, ruby_count, stack);
+	for (size_t i = 0; i < count; i++) {
+		if (stack[i].native != INTERLEAVE_NONE)
+			reach = stack[i].native + 1u;
+		else if (ruby[stack[i].ruby].kind == RUBY_FRAME_RUBY)
+			return reach;
+	}
+	for (size_t i = 1; i < frames->count; i++)
+		if (interpreter_loop(&frames->list[i]))
+			return i;
+	return frames->count;
+}
+
+const struct maps_region *frames_method(const struct crash_input *input, const struct ev_ruby_frame **method)
+{
+	const struct maps_region *region;
+	size_t count;
+	const struct ev_ruby_frame *ruby = ruby_frames(input, &count);
+
+	if (!count || ruby[0].kind != RUBY_FRAME_C)
+		return NULL;
+	region = region_of(input->regions, input->region_count, ruby[0].address);
+	if (!region || module_kind(region->path, NULL) != MODULE_EXTENSION)
+		return NULL;
+	*method = &ruby[0];
+	return region;
+}
+
 struct frames *frames_new(const struct crash_input *input)
 {
 	struct frames *frames = calloc(1, sizeof(*frames));
@@ -97,6 +140,7 @@ struct frames *frames_new(const struct crash_input *input)
 		add_unwound(input, frames);
 	else
 		add_scanned(input, frames);
+	frames->reach = find_reach(input, frames);
 	return frames;
 }
 

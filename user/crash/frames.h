@@ -25,8 +25,13 @@ struct frame {
 
 struct frames {
 	struct frame list[UNWIND_FRAMES];
-	size_t count;      /* innermost first */
-	bool unwound;      /* by the examiner */
+	size_t count; /* innermost first */
+	bool unwound; /* by the examiner */
+	/*
+	 * How many frames run since the innermost bytecode: whatever is further out called into Ruby and
+	 * waits. All, when it cannot be told.
+	 */
+	size_t reach;
 	struct scan *scan; /* of the stack; never NULL */
 };
 
@@ -38,5 +43,7 @@ void frames_free(struct frames *frames); /* NULL-safe */
 bool frame_offset(const struct crash_input *input, const struct frame *frame, uint64_t *offset);
 /* One of the names is the frame's symbol; the list ends with NULL. */
 bool frame_is(const struct frame *frame, const char *const names[]);
+/* The mapped file of the innermost method, when that is written in C and lies in an extension; NULL: no. */
+const struct maps_region *frames_method(const struct crash_input *input, const struct ev_ruby_frame **method);
 
 #endif

@@ -86,14 +86,13 @@ static size_t find_pins(const struct lists *lists, uint8_t (*lengths)[EV_RUBY_FR
 	return count;
 }
 
-/* The part of the interpreter that runs bytecode and calls methods. */
-static bool is_loop(const struct frame *frame)
+bool interpreter_loop(const struct frame *frame)
 {
 	static const char *const names[] = {"vm_exec",      "rb_vm_exec",   "vm_call",
 					    "rb_vm_call",   "vm_sendish",   "vm_invoke",
 					    "rb_vm_invoke", "invoke_block", "rb_ec_exec"};
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+	for (size_t i = 0; is_interpreter(frame) && i < sizeof(names) / sizeof(*names); i++)
 		if (!strncmp(frame->symbol, names[i], strlen(names[i])))
 			return true;
 	return false;
@@ -107,7 +106,7 @@ static size_t kept_at_top(const struct lists *lists, size_t end)
 	while (first < end && !is_interpreter(&lists->native[first]))
 		first++;
 	for (at = first; at < end && is_interpreter(&lists->native[at]); at++)
-		if (at > 0 && is_loop(&lists->native[at]))
+		if (at > 0 && interpreter_loop(&lists->native[at]))
 			break;
 	return at;
 }

@@ -20,4 +20,7 @@ struct interleaved {
 size_t interleave(const struct frame *native, size_t native_count, const struct ev_ruby_frame *ruby,
 		  size_t ruby_count, struct interleaved out[INTERLEAVE_MAX]);
 
+/* The frame is of the part of the interpreter that runs bytecode and calls methods, by its symbol. */
+bool interpreter_loop(const struct frame *frame);
+
 #endif

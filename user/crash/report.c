@@ -147,16 +147,18 @@ int crash_report_new(const struct crash_input *input, struct crash_report **out)
 {
 	struct crash_report *report = calloc(1, sizeof(*report));
 	struct frames *frames = frames_new(input);
-	char evidence[224];
+	struct abi_mismatch abi;
+	char evidence[288];
 	enum cause cause;
 	int err = -ENOMEM;
 
 	if (!report || !frames)
 		goto out;
-	cause = cause_with_stack(input->crash, frames->scan, evidence, sizeof(evidence));
+	abi_find(input, frames, &abi);
+	cause = cause_with_stack(input, frames, &abi, evidence, sizeof(evidence));
 	text_clean(evidence);
-	blame_of(input, cause, frames->scan, &report->blame);
-	fingerprint_of(input->crash, cause, &report->blame, frames->scan, report->fingerprint);
+	blame_of(input, cause, frames, &abi, &report->blame);
+	fingerprint_of(input, cause, &report->blame, frames, report->fingerprint);
 	fill_columns(input, cause, report);
 	report->report_json = report_print(input, cause, evidence, frames, report);
 	if (!report->report_json)

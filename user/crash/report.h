@@ -18,19 +18,26 @@ enum cause {
 	CAUSE_NON_CANONICAL,
 	CAUSE_BAD_JUMP,
 	CAUSE_WRITE_READ_ONLY,
+	CAUSE_NO_ACCESS, /* mapped, but without any right to it */
 	CAUSE_UNMAPPED,
 	CAUSE_STACK_OVERFLOW,
 	CAUSE_INJECTED,
 	CAUSE_HEAP_CORRUPTION,
+	CAUSE_BUFFER_OVERFLOW, /* found by the compiler's or libc's checks */
+	CAUSE_ASSERTION,
 	CAUSE_ABORT,
 	CAUSE_VM_ERROR,
+	CAUSE_ABI_MISMATCH, /* an extension that was built for another Ruby */
 	CAUSE_OOM,
 	CAUSE_ILLEGAL_INSTRUCTION,
 	CAUSE_ARITHMETIC,
 	CAUSE_BUS,
 };
 const char *cause_name(enum cause cause); /* "null", "non_canonical", ... */
-/* The class and one line of evidence ("si_code 1, address 0x0 below 64 KiB"). */
+/*
+ * The class by what the kernel said alone, and one line of evidence ("si_code 1, address 0x0 below 64 KiB").
+ * A report looks at the stack and the maps as well (cause_with_stack) and may know better.
+ */
 enum cause cause_of(const struct crash *crash, char *evidence, size_t size);
 
 struct crash_input {
