@@ -1,285 +1,167 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+// SPDX-License-Identifier: Apache-2.0
 /*
- * `lapidary crash show ID`: one crash for a person, in the order of the questions asked at night: what died,
- * where in the code, why, since when and how often, what to do; the evidence stands below.
+ * `lapidary crash show ID`: one crash for a person. The first screen answers, the evidence stands below: both
+ * stacks as one, registers, memory, statements, mappings, gems, and what of the report is whole.
  */
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 #include "user/base/json.h"
 #include "user/base/text.h"
-#include "user/cli/commands.h"
-#include "user/cli/grid.h"
-#include "user/cli/listing.h"
+#include "user/cli/crash.h"
+#include "user/cli/crash_show.h"
 
-static const struct help crash_help = {
-	"crash show ID [--json]",
-	"Shows one crash in full. The first letters of its id suffice while they fit no other.\n",
-	"  --json   report.json as it is in the bundle\n",
+static const struct help show_help = {
+	"crash show ID [--memory] [--json]",
+	"Shows one crash in full: what, where, why, since when, how often, what to do; then stacks,\n"
+	"registers, memory, statements, gems. The first letters of its id suffice while they fit no other.\n"
+	"Of an exported file or a bundle's folder it needs neither an agent nor a store.\n",
+	"  --from PATH   an exported file, or a bundle's folder (ID may be such a path as well)\n"
+	"  --memory      more of the memory around the stack pointer, and more events\n"
+	"  --json        report.json as it is in the bundle\n",
 	"  lapidary crash show 3f2a\n"
-	"  lapidary crash show 3f2a --json | jq .registers\n",
+	"  lapidary crash show 3f2a --json | jq .registers\n"
+	"  lapidary crash show --from crash-3f2a.tar.gz\n",
 };
 
-struct page {
-	const cJSON *report;
-	bool colour;
-};
-
-static const cJSON *part(const cJSON *object, const char *key)
+void story_diagnosis(const struct story *story)
 {
-	return cJSON_GetObjectItemCaseSensitive(object, key);
-}
+	const cJSON *one, *item;
+	char mark[24];
 
-/* "  name      text", cleaned: much of it a watched process chose. */
-static void line(const struct page *page, const char *name, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static void line(const struct page *page, const char *name, const char *format, ...)
-{
-	char text[1024];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	text_clean(text);
-	if (!*text)
+	if (!cJSON_GetArraySize(report_part(story->report, "diagnosis")))
 		return;
-	printf("  ");
-	if (page->colour)
-		printf("\033[2m%-14s\033[0m", name);
-	else
-		printf("%-14s", name);
-	printf("%s\n", text);
-}
-
-static void head(const struct page *page, const char *text)
-{
-	putchar('\n');
-	tint_print(stdout, page->colour, TINT_BOLD, text);
-	putchar('\n');
-}
-
-static void print_what(const struct page *page, const char *bundle)
-{
-	const cJSON *report = page->report, *parent = part(report, "parent");
-	char title[256];
-
-	snprintf(title, sizeof(title), "%s: %s of %s (%s), process %.0f", json_text(report, "id"),
-		 json_text(report, "signal"),
-		 *json_text(report, "app") ? json_text(report, "app") : "no known app",
-		 json_text(report, "comm"), json_number(report, "pid", 0));
-	text_clean(title);
-	tint_print(stdout, page->colour, TINT_RED, title);
-	putchar('\n');
-	line(page, "when", "%s", json_text(report, "time"));
-	line(page, "process", "%s of user %.0f, started %s, parent %.0f", json_text(report, "role"),
-	     json_number(report, "uid", 0), json_text(report, "start_time"), json_number(parent, "pid", 0));
-	line(page, "runs", "%s%s%s%s", *json_text(report, "ruby") ? "Ruby " : "", json_text(report, "ruby"),
-	     *json_text(report, "server") ? " under " : "", json_text(report, "server"));
-	line(page, "known by", "%s", json_text(report, "confirmed_by"));
-	line(page, "bundle", "%s", bundle);
-}
-
-static void print_why(const struct page *page)
-{
-	const cJSON *report = page->report, *blame = part(report, "blame"),
-		    *location = part(report, "location");
-	const cJSON *vm = part(report, "vm_error");
-
-	head(page, "Why");
-	line(page, "cause", "%s: %s", json_text(report, "cause"), json_text(report, "cause_evidence"));
-	line(page, "address", "%s", json_text(report, "fault_address"));
-	if (*json_text(location, "module"))
-		line(page, "where", "%s + %s (build-id %s)", json_text(location, "module"),
-		     json_text(location, "offset"),
-		     *json_text(location, "build_id") ? json_text(location, "build_id") : "unknown");
-	else if (cJSON_IsObject(location))
-		line(page, "where", "%s, in no known file", json_text(location, "address"));
-	line(page, "blame", "%s%s%s%s%s, confidence %s", json_text(blame, "module"),
-	     *json_text(blame, "gem") ? ", gem " : "", json_text(blame, "gem"),
-	     *json_text(blame, "version") ? " " : "", json_text(blame, "version"),
-	     json_text(blame, "confidence"));
-	line(page, "because", "%s", json_text(blame, "how"));
-	if (cJSON_IsObject(vm))
-		line(page, "Ruby said", "%s: %s", json_text(vm, "function"), json_text(vm, "message"));
-}
-
-static void print_sql(const struct page *page)
-{
-	const cJSON *sql = part(page->report, "sql");
-
-	if (!cJSON_IsObject(sql))
-		return;
-	head(page, "Last statement of the thread");
-	line(page, "statement", "%s", json_text(sql, "statement"));
-	line(page, "target", "%s", json_text(sql, "target"));
-	line(page, "state", "%s", json_true(sql, "in_flight") ? "in flight" : "finished before");
-}
-
-/* How often: like crashes in the store, and since when. */
-static void print_history(const struct page *page, struct store_reader *reader)
-{
-	struct store_filter filter = {.fingerprint = json_text(page->report, "fingerprint"), .limit = 100000};
-	const cJSON *list, *oldest;
-	char first[24], last[24];
-	cJSON *all = NULL;
-	int count;
-
-	head(page, "How often");
-	if (!*filter.fingerprint || store_crashes(reader, &filter, &all))
-		return;
-	list = part(all, "crashes");
-	count = cJSON_GetArraySize(list);
-	oldest = cJSON_GetArrayItem(list, count - 1);
-	line(page, "fingerprint", "%s", filter.fingerprint);
-	if (count)
-		line(page, "seen", "%d time%s, first %s, last %s UTC", count, count == 1 ? "" : "s",
-		     time_short(json_text(oldest, "time"), first),
-		     time_short(json_text(cJSON_GetArrayItem(list, 0), "time"), last));
-	cJSON_Delete(all);
-}
-
-static void print_remedies(const struct page *page)
-{
-	const cJSON *one;
-	char text[1024];
-
-	head(page, "What to do");
-	cJSON_ArrayForEach(one, part(page->report, "remedies"))
+	page_head(&story->page, "Known patterns that it fits");
+	cJSON_ArrayForEach(one, report_part(story->report, "diagnosis"))
 	{
-		text_copy(text, sizeof(text), cJSON_IsString(one) ? one->valuestring : "");
-		text_clean(text);
-		printf("  - %s\n", text);
+		page_text(&story->page, json_text(one, "confidence"), 2, "%s (rule %s)",
+			  json_text(one, "title"), json_text(one, "rule"));
+		page_text(&story->page, "", 8, "%s", json_text(one, "explanation"));
+		cJSON_ArrayForEach(item, report_part(one, "remedies"))
+		{
+			if (cJSON_IsString(item))
+				page_text(&story->page, "  do", 6, "%s", item->valuestring);
+		}
+		cJSON_ArrayForEach(item, report_part(one, "references"))
+		{
+			snprintf(mark, sizeof(mark), "  see");
+			page_text(&story->page, mark, 2, "%s: %s", json_text(item, "title"),
+				  json_text(item, "at"));
+		}
 	}
 }
 
-static void print_frames(const struct page *page)
+void story_gems(const struct story *story)
 {
-	struct grid *grid = grid_new("  |address>|module|offset>|found by");
-	const cJSON *frame;
-	int number = 0;
-
-	head(page, "Native frames");
-	cJSON_ArrayForEach(frame, part(page->report, "native_frames"))
-	{
-		bool first = number == 0;
-
-		if (!grid || number == 12)
-			break;
-		grid_cell(grid, TINT_DIM, "%3d", number++);
-		grid_cell(grid, TINT_NONE, "%s", json_text(frame, "address"));
-		grid_cell(grid, first ? TINT_YELLOW : TINT_NONE, "%s", json_text(frame, "module"));
-		grid_cell(grid, TINT_NONE, "%s", json_text(frame, "offset"));
-		grid_cell(grid, TINT_DIM, "%s", first ? "instruction pointer" : "word on the stack");
-	}
-	if (grid && number)
-		grid_print(grid, stdout, page->colour);
-	grid_free(grid);
-}
-
-static void print_registers(const struct page *page)
-{
-	static const char *const names[] = {"rip", "rsp", "rbp", "rax", "rbx", "rcx", "rdx", "rsi", "rdi",
-					    "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15", "eflags"};
-	const cJSON *registers = part(page->report, "registers");
-
-	if (!cJSON_IsObject(registers))
-		return;
-	head(page, "Registers");
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-		printf("  %-6s %-18s%s", names[i], json_text(registers, names[i]), i % 3 == 2 ? "\n" : "");
-}
-
-static void print_gems(const struct page *page)
-{
+	char text[2048] = "", seen[160];
 	const cJSON *gem;
-	char text[900] = "", seen[128];
 	size_t used = 0;
 
-	cJSON_ArrayForEach(gem, part(page->report, "gems"))
+	cJSON_ArrayForEach(gem, report_part(story->report, "gems"))
 	{
-		snprintf(seen, sizeof(seen), "%s%s%s", json_text(gem, "name"),
+		snprintf(seen, sizeof(seen), "%.64s%s%.40s", json_text(gem, "name"),
 			 *json_text(gem, "version") ? " " : "", json_text(gem, "version"));
 		if (!strstr(text, seen))
 			text_add(text, sizeof(text), &used, "%s%s", used ? ", " : "", seen);
 	}
 	if (!used)
 		return;
-	head(page, "Native gems loaded");
-	line(page, "", "%s", text);
+	page_head(&story->page, "Native gems loaded");
+	page_text(&story->page, "", 12, "%s", text);
 }
 
-static void print_parts(const struct page *page)
+void story_parts(const struct story *story)
 {
-	const cJSON *one;
+	const cJSON *one, *redacted = report_part(story->report, "redacted");
+	double took = json_number(report_part(story->report, "capture"), "took_ns", 0);
 
-	head(page, "Parts of this report");
-	cJSON_ArrayForEach(one, part(page->report, "parts"))
-		line(page, one->string, "%s%s%s", json_text(one, "state"), *json_text(one, "why") ? ": " : "",
-		     json_text(one, "why"));
-	if (json_number(page->report, "lost_records", 0) > 0)
-		line(page, "lost", "%.0f records in the 10 s before",
-		     json_number(page->report, "lost_records", 0));
+	page_head(&story->page, "Parts of this report");
+	cJSON_ArrayForEach(one, report_part(story->report, "parts"))
+		page_text(&story->page, one->string, 2, "%s%s%s", json_text(one, "state"),
+			  *json_text(one, "why") ? ": " : "", json_text(one, "why"));
+	if (took > 0)
+		page_text(&story->page, "captured in", 1, "%.1f us of the dying thread's time", took / 1000);
+	if (json_number(story->report, "lost_records", 0) > 0)
+		page_text(&story->page, "lost", 1, "%.0f records in the 10 s before",
+			  json_number(story->report, "lost_records", 0));
+	cJSON_ArrayForEach(one, redacted) if (cJSON_IsString(one))
+		page_text(&story->page, "redacted", 2, "%s", one->valuestring);
 }
 
-static int show(const struct listing *listing, struct store_reader *reader, const char *id)
+int story_print(FILE *out, bool colour, const struct bundle_files *bundle, const cJSON *group, bool memory)
 {
-	struct page page = {.colour = listing->colour};
-	cJSON *report = NULL;
-	char bundle[4608];
-	int err = store_report(reader, id, &report, bundle, sizeof(bundle)), code = EXIT_FINE;
+	struct story story = {.page = {out, colour, page_width(out)},
+			      .bundle = bundle,
+			      .report = bundle->report,
+			      .memory = memory};
+	int err = places_init(&story.places, bundle);
 
-	if (err == -ENOENT)
-		return command_error(
-			EXIT_PROBLEMS,
-			"crash: no crash whose id begins with '%s'; 'lapidary crashes' lists them", id);
-	if (err == -ENOTUNIQ)
-		return command_error(EXIT_PROBLEMS, "crash: '%s' fits several crashes; give more letters",
-				     id);
-	if (err == -ESTALE)
-		return command_error(EXIT_PROBLEMS,
-				     "crash: %s: its bundle is gone, taken by the quota or by hand; its row "
-				     "remains in 'lapidary crashes'",
-				     id);
 	if (err)
-		return command_error(
-			EXIT_PROBLEMS,
-			"crash: %s: damaged bundle; what else is in its folder may still be of use", bundle);
-	if (listing->json) {
-		code = print_json(report);
-	} else {
-		page.report = report;
-		print_what(&page, bundle);
-		print_why(&page);
-		print_sql(&page);
-		print_history(&page, reader);
-		print_remedies(&page);
-		print_frames(&page);
-		print_registers(&page);
-		print_gems(&page);
-		print_parts(&page);
-	}
-	cJSON_Delete(report);
-	return code;
+		return err;
+	story_first(&story, group);
+	story_stack(&story);
+	story_registers(&story);
+	story_memory(&story);
+	story_events(&story);
+	story_maps(&story);
+	story_gems(&story);
+	story_stderr(&story);
+	story_diagnosis(&story);
+	story_parts(&story);
+	places_done(&story.places);
+	return 0;
 }
 
-int cmd_crash(int argc, char **argv)
+/* The group of like crashes; NULL where there is no store or it knows none. The caller deletes it. */
+static cJSON *group_of(const struct listing *listing, const cJSON *report)
 {
+	struct store_filter filter = {.fingerprint = json_text(report, "fingerprint")};
 	struct store_reader *reader = NULL;
-	struct listing listing;
-	int code = listing_start(&listing, argc, argv, &crash_help, 0, 2);
+	cJSON *all = NULL, *group = NULL;
 
+	if (!*filter.fingerprint || listing_store(listing, "crash show", &reader) >= 0)
+		return NULL;
+	if (!store_groups(reader, &filter, &all))
+		group = cJSON_DetachItemFromArray(cJSON_GetObjectItem(all, "groups"), 0);
+	cJSON_Delete(all);
+	store_reader_close(reader);
+	return group;
+}
+
+static int show(const struct listing *listing, const struct bundle_files *bundle, bool stored, bool memory)
+{
+	cJSON *group;
+	int err;
+
+	if (listing->json)
+		return print_json(bundle->report);
+	group = stored ? group_of(listing, bundle->report) : NULL;
+	err = story_print(stdout, listing->colour, bundle, group, memory);
+	cJSON_Delete(group);
+	return err ? command_error(EXIT_INTERNAL, "crash show: out of memory") : EXIT_FINE;
+}
+
+int crash_show(int argc, char **argv)
+{
+	bool memory = option_take(&argc, argv, "--memory"), place;
+	struct bundle_files bundle;
+	struct listing listing;
+	const char *from = NULL;
+	int code = option_value(&argc, argv, "--from", "an exported file or a bundle's folder", &from);
+
+	if (code < 0)
+		code = listing_start(&listing, argc, argv, &show_help, 0, 1);
 	if (code >= 0)
 		return code;
-	if (listing.count != 2 || strcmp(listing.words[0], "show"))
-		code = usage_error("crash: 'show ID' is missing; see 'lapidary crash --help'");
+	place = from || (listing.count == 1 && bundle_is_place(listing.words[0]));
+	if (listing.count + (from != NULL) != 1)
+		code = usage_error("crash show: which? as in: lapidary crash show ID");
+	else if (place)
+		code = bundle_read_place(from ? from : listing.words[0], &bundle);
 	else
-		code = listing_store(&listing, argv[0], &reader);
+		code = bundle_read_id(&listing, listing.words[0], &bundle);
 	if (code < 0) {
-		code = show(&listing, reader, listing.words[1]);
-		store_reader_close(reader);
+		code = show(&listing, &bundle, !place, memory);
+		bundle_files_done(&bundle);
 	}
 	listing_done(&listing);
 	return code;

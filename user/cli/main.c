@@ -11,7 +11,7 @@ static const struct {
 } commands[] = {
 	{"agent", cmd_agent, "watch this host's Ruby processes (the daemon)"},
 	{"crashes", cmd_crashes, "the crashes that were recorded"},
-	{"crash", cmd_crash, "one crash in full: crash show ID"},
+	{"crash", cmd_crash, "look into one: crash show|core|open|diff|export ID"},
 	{"incidents", cmd_incidents, "what a person should know of, open and past"},
 	{"decisions", cmd_decisions, "what the rules asked for, with the counts it rests on"},
 	{"actions", cmd_actions, "what was done about it, or would have been; actions pause|resume"},
