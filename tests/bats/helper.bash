@@ -32,7 +32,7 @@ work_begin() {
 	export WORK
 	chmod 0755 "$WORK"
 	cp -r "$ROOT/tests/bats/app" "$WORK/app" # the clone itself may lie where only root can read
-	ulimit -c 0
+	ulimit -Sc 0 # a test that wants core files may still ask for them
 	bpf_ids >"$WORK/bpf.before"
 }
 
