@@ -9,10 +9,11 @@
  */
 #include "bpf/fault.bpf.h"
 #include "bpf/report.bpf.h"
+#include "bpf/ruby_frames.bpf.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
-const volatile __u32 stack_bytes = EV_STACK_MAX;
+const volatile __u32 stack_bytes = EV_STACK_LARGE;
 const volatile bool no_captures = false;
 
 enum {
@@ -29,8 +30,10 @@ enum {
 	SI_QUEUE_ = -1,
 	SI_TKILL_ = -6,
 	SMALL_PER_SECOND = 16,
+	MISSING = 32,                        /* a power of two that holds the bytes of `missing` */
 	PIECES = EV_STACK_MAX / EV_PAGE + 1, /* the first and the last may be parts of a page */
 	REGS_COPIED = REG_SS_ + 1,           /* pt_regs and user_regs_struct agree so far */
+	CODE_BEFORE = EV_CODE / 2,           /* of the code, what lies before the instruction pointer */
 };
 
 static __always_inline bool is_fault(int sig, __u64 handler)
@@ -74,7 +77,6 @@ static __always_inline void fault_sender(struct pending *fault, struct kernel_si
 static __always_inline void fault_take(struct pending *fault, int sig, struct kernel_siginfo *info,
 				       __u64 handler, struct task_struct *task, struct pt_regs *regs)
 {
-	fault->time_ns = bpf_ktime_get_boot_ns();
 	fault->handler = handler;
 	fault->trap_nr = task->thread.trap_nr;
 	fault->error_code = task->thread.error_code;
@@ -151,7 +153,7 @@ static __noinline int stack_pieces(struct ev_fault *ev, __u64 sp, __u32 size, __
 		if (piece > (i ? EV_PAGE : first))
 			piece = i ? EV_PAGE : first;
 		if (bpf_probe_read_user(ev->stack + at, piece, (void *)(sp + at)))
-			ev->missing[i / 8 & 7] |= 1 << (i & 7);
+			ev->missing[i / 8 & (MISSING - 1)] |= 1 << (i & 7);
 		else
 			ev->stack_len = at + piece;
 	}
@@ -179,6 +181,32 @@ static __always_inline void stack_copy(struct ev_fault *ev, __u64 sp, __u32 size
 	ev->head.size = sizeof(*ev) + ev->stack_len;
 }
 
+/* The vector that the kernel gave the program: where its parts lie, no secret among it. */
+static __always_inline void auxv_copy(struct ev_fault *ev, struct task_struct *task)
+{
+	__u32 size = bpf_core_field_size(task->mm->saved_auxv);
+
+	if (size > sizeof(ev->auxv))
+		size = sizeof(ev->auxv);
+	if (!bpf_probe_read_kernel(ev->auxv, size, (void *)task->mm + bpf_core_field_offset(task->mm->saved_auxv)))
+		ev->auxv_count = size / sizeof(ev->auxv[0]);
+}
+
+/* The halves apart where they cannot be read as one: code begins and ends somewhere. */
+static __always_inline void code_copy(struct ev_fault *ev, __u64 ip)
+{
+	__u64 from = ip - CODE_BEFORE;
+	long before, after;
+
+	if (bpf_probe_read_user(ev->text, sizeof(ev->text), (void *)from)) {
+		before = bpf_probe_read_user(ev->text, CODE_BEFORE, (void *)from);
+		after = bpf_probe_read_user(ev->text + CODE_BEFORE, EV_CODE - CODE_BEFORE, (void *)ip);
+		if (before && after)
+			return;
+	}
+	ev->code_start = from;
+}
+
 #define CAPTURE(room)                                                                                        \
 	do {                                                                                                 \
 		ev = bpf_ringbuf_reserve(&capture, sizeof(*ev) + (room) + EV_PAGE, 0);                       \
@@ -186,7 +214,10 @@ static __always_inline void stack_copy(struct ev_fault *ev, __u64 sp, __u32 size
 			break;                                                                               \
 		fault_fill(ev, fault, task, thread, mark, LANE_CAPTURE);                                     \
 		regs_copy(ev, task, regs);                                                                   \
+		auxv_copy(ev, task);                                                                         \
+		code_copy(ev, fault->ip);                                                                    \
 		stack_copy(ev, fault->sp, size, room);                                                       \
+		ev->capture_ns = bpf_ktime_get_boot_ns() - fault->time_ns;                                   \
 		/* what was written by crashing tasks lies there without a wake-up of its own */             \
 		bpf_ringbuf_submit(ev, BPF_RB_FORCE_WAKEUP);                                                 \
 	} while (0)
@@ -202,6 +233,8 @@ static __always_inline bool capture_send(struct pending *fault, struct task_stru
 		CAPTURE(EV_STACK_SMALL);
 	else if (size <= EV_STACK_MEDIUM)
 		CAPTURE(EV_STACK_MEDIUM);
+	else if (size <= EV_STACK_LARGE)
+		CAPTURE(EV_STACK_LARGE);
 	else
 		CAPTURE(EV_STACK_MAX);
 	if (!ev)
@@ -246,6 +279,47 @@ static __always_inline bool fault_budget(struct pending *fault, struct mark *mar
 	return false;
 }
 
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ruby_walk);
+} walks SEC(".maps");
+
+/* The Ruby frames go before the capture that they belong to, which wakes the reader of both. */
+static __always_inline void ruby_send(struct pending *fault, struct task_struct *task)
+{
+	struct ruby_place *place = bpf_task_storage_get(&places, task->group_leader, 0, 0);
+	__u32 zero = 0, group, size, count;
+	struct ruby_walk *walk = bpf_map_lookup_elem(&walks, &zero);
+	struct ruby_layout *ruby;
+	struct ev_ruby *ev;
+
+	if (!walk)
+		return;
+	walk->count = 0;
+	walk->state = RUBY_STACK_UNSUPPORTED;
+	group = place ? place->group : 0;
+	ruby = group ? bpf_map_lookup_elem(&rubies, &group) : NULL;
+	if (place && ruby) {
+		walk->ruby = *ruby;
+		walk->bias = place->bias;
+		walk->thread_pointer = task->thread.fsbase;
+		ruby_walk_frames(walk);
+	}
+	count = walk->count;
+	barrier_var(count);
+	if (count > EV_RUBY_FRAMES)
+		return;
+	size = sizeof(*ev) + count * sizeof(walk->frames[0]);
+	ev = ruby_record(walk);
+	head_fill(&ev->head, EV_RUBY, size, LANE_CAPTURE, fault->time_ns, task);
+	ev->fault_time_ns = fault->time_ns;
+	ev->state = walk->state;
+	ev->count = count;
+	lane_count(LANE_CAPTURE, bpf_ringbuf_output(&capture, ev, size, BPF_RB_NO_WAKEUP) != 0);
+}
+
 /* Where a fault is kept in brief when its thread can have no storage: it is told of, but not confirmed. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -274,7 +348,7 @@ int BPF_PROG(crash_signal, int sig, struct kernel_siginfo *info, struct k_sigact
 	struct thread *thread;
 	struct mark *mark;
 	bool full, wanted;
-	__u64 handler;
+	__u64 handler, now;
 	__u32 size = 0;
 
 	if (!is_fault(sig, 0))
@@ -283,6 +357,7 @@ int BPF_PROG(crash_signal, int sig, struct kernel_siginfo *info, struct k_sigact
 	mark = mark_get(task->group_leader);
 	if (!mark)
 		return 0;
+	now = bpf_ktime_get_boot_ns();
 	handler = (__u64)ka->sa.sa_handler;
 	if (!is_fault(sig, handler))
 		return 0;
@@ -291,12 +366,15 @@ int BPF_PROG(crash_signal, int sig, struct kernel_siginfo *info, struct k_sigact
 	if (!fault)
 		return 0;
 	regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	fault->time_ns = now;
 	fault_take(fault, sig, info, handler, task, regs);
 	fault_sender(fault, info, mark, task);
 	wanted = fault_budget(fault, mark, &full);
 	report_pending(thread, task, full);
 	if (full && !no_captures)
 		size = stack_size(task, fault->sp, &fault->flags);
+	if (full && !no_captures)
+		ruby_send(fault, task);
 	if (size)
 		fault->recorded = capture_send(fault, task, thread, mark, regs, size);
 	if (wanted && !fault->recorded) {

@@ -26,13 +26,14 @@ enum event_limit {
 	EV_PAGE = 4096,
 	EV_STACK_SMALL = 16 * 1024, /* a capture reserves the smallest of these that holds the stack */
 	EV_STACK_MEDIUM = 48 * 1024,
-	EV_STACK_MAX = 128 * 1024,
+	EV_STACK_LARGE = 128 * 1024,
+	EV_STACK_MAX = 512 * 1024, /* only where the configuration asks for it */
 	EV_CAPTURES_PER_SECOND = 4, /* full captures a process; further faults become small records */
 	EV_RECORD_MAX = EV_STACK_MAX + 4096, /* no record is larger: decode refuses what says it is */
 	EV_RUBY_FRAMES = 64,
 	EV_RUBY_LABEL = 64,
 	EV_RUBY_PATH = 128,
-	EV_AUXV = 26,          /* pairs of mm->saved_auxv: AT_VECTOR_SIZE has room for fewer */
+	EV_AUXV = 26,          /* pairs of mm->saved_auxv: a program gets about 22, and a last one of zeros */
 	EV_CODE = 64,          /* bytes of code around the instruction pointer */
 	EV_WRITTEN_MAX = 4096, /* bytes of one write(2) that are kept */
 };
@@ -213,7 +214,7 @@ struct ev_fault {
 	__u64 code_start;      /* address of text[0]; 0: none could be read */
 	__u8 text[EV_CODE];    /* zeroed where it could not be read */
 	char sql[EV_SQL_LAST]; /* sql_len bytes, not terminated; decode normalises it */
-	__u8 missing[EV_STACK_MAX / EV_PAGE / 8 + 4];
+	__u8 missing[EV_STACK_MAX / EV_PAGE / 8 + 16];
 	__u8 stack[];
 };
 
@@ -474,7 +475,7 @@ struct ev_action {
 	__u32 outcome;   /* enum action_outcome */
 };
 
-enum { EV_FORMAT = 3 };
+enum { EV_FORMAT = 4 };
 
 _Static_assert(sizeof(struct ev_head) == 40, "ev_head");
 _Static_assert(sizeof(struct ev_birth) == 80, "ev_birth");

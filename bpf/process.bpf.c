@@ -7,6 +7,7 @@
  * of the exit: the last two threads may both see `live` at 0, and one of them takes it.
  */
 #include "bpf/report.bpf.h"
+#include "bpf/ruby_frames.bpf.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
@@ -25,6 +26,7 @@ enum {
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child)
 {
+	struct ruby_place *place, copy;
 	struct mark fresh = {}, *mark;
 
 	if (child->group_leader != child)
@@ -35,6 +37,11 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 	fresh.start_ns = child->start_boottime;
 	__builtin_memcpy(fresh.libs, mark->libs, sizeof(fresh.libs));
 	bpf_task_storage_get(&marks, child, &fresh, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	place = bpf_task_storage_get(&places, parent->group_leader, 0, 0);
+	if (place) {
+		copy = *place;
+		bpf_task_storage_get(&places, child, &copy, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	}
 	birth_send(child, parent, EV_FORK);
 	return 0;
 }
@@ -57,6 +64,7 @@ int BPF_PROG(process_exec, struct task_struct *task, pid_t old_pid, struct linux
 	bpf_probe_read_kernel_str(ev.file, sizeof(ev.file), bprm->filename);
 	lane_send(LANE_LIFE, &ev, sizeof(ev), now);
 	bpf_task_storage_delete(&marks, task);
+	bpf_task_storage_delete(&places, task);
 	bpf_task_storage_delete(&threads, task);
 	return 0;
 }

@@ -10,10 +10,26 @@
 #include "bpf/uprobe.bpf.h"
 #include "bpf/fault.bpf.h"
 #include "bpf/report.bpf.h"
+#include "bpf/ruby_frames.bpf.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
 enum { HANDLER_DEPTH = 128 * 1024 }; /* a handler without a stack of its own runs this near below the fault */
+
+/* Where the probe is hit against where it lies in the file: that is where the whole file lies. */
+static __always_inline void place_note(struct task_struct *leader, __u64 ip, __u32 group)
+{
+	struct ruby_layout *ruby = bpf_map_lookup_elem(&rubies, &group);
+	struct ruby_place *place;
+
+	if (!ruby || !ruby->start)
+		return;
+	place = bpf_task_storage_get(&places, leader, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!place)
+		return;
+	place->bias = ip - ruby->start;
+	place->group = group;
+}
 
 /* ruby_sysinit or ruby_setup: watch this process from its first instruction of Ruby on. */
 SEC("uprobe")
@@ -30,7 +46,8 @@ int ruby_start(struct pt_regs *ctx)
 			return 0;
 		birth_send(leader, leader->real_parent, EV_WATCH);
 	}
-	hit_counts(mark, cookie, SITE_RUBY_START);
+	if (hit_counts(mark, cookie, SITE_RUBY_START))
+		place_note(leader, PT_REGS_IP(ctx), cookie >> 16);
 	return 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * What both sides of the BPF maps touch and that is not an event: the mark of a watched process, what a
- * probed file's code told us (layout), and the counters.
+ * probed file's code told us (layouts), where a process has its Ruby, and the counters.
  */
 #ifndef LAPIDARY_SHARED_H
 #define LAPIDARY_SHARED_H
@@ -62,6 +62,52 @@ struct libpq_layout {
 
 #define LAYOUT_UNKNOWN 0xffffffffu
 
+/* The Rubies whose frames can be walked: columns of the table in bpf/ruby_frames.bpf.c. */
+enum ruby_column {
+	RUBY_NONE, /* no such column */
+	RUBY_2_7,
+	RUBY_3_0,
+	RUBY_3_1,
+	RUBY_3_2,
+	RUBY_3_3,
+	RUBY_3_4,
+	RUBY_4_0,
+	RUBY_COLUMNS,
+};
+
+/* Where a thread's running execution context is found. */
+enum ruby_context {
+	RUBY_CONTEXT_UNKNOWN,
+	RUBY_CONTEXT_GLOBAL, /* 2.7: a variable at `context`, of whoever holds the GVL */
+	RUBY_CONTEXT_MODULE, /* thread-local, in a library: the GOT slot at `context` has the module's id */
+	RUBY_CONTEXT_OFFSET, /* thread-local: the GOT slot at `context` has the offset from the thread pointer
+			      */
+	RUBY_CONTEXT_PROGRAM, /* thread-local, in the executable: `context` below the thread pointer */
+	RUBY_CONTEXT_END,
+};
+
+enum { RUBY_WORDS_MAX = 8 }; /* thread-local words that are tried */
+
+/* What a file tells of its Ruby; addresses are as linked, 0 where there is none. */
+struct ruby_layout {
+	__u64 start;   /* where the probe of SITE_RUBY_START is */
+	__u64 context; /* see enum ruby_context */
+	__u64 names;   /* global_symbols.ids: the array of method names */
+	__u32 column;  /* enum ruby_column */
+	__u32 how;     /* enum ruby_context */
+	__u32 word;    /* offset of the first word to try, in the thread-local block or at `context` */
+	__u32 words;   /* how many; more than one where no symbol says which it is */
+	__u32 dtv_step; /* bytes a module in the thread's vector of blocks: 16 with glibc, 8 with musl */
+	__u32 last_op;  /* tLAST_OP_ID: ids up to it are no names but operators, and count differently */
+};
+
+/* Task storage on the group leader beside the mark: the Ruby that this process maps. */
+struct ruby_place {
+	__u64 bias;  /* of the addresses in memory against those as linked */
+	__u32 group; /* of the file; index of the layouts. 0: none */
+	__u32 reserved;
+};
+
 /* What a uprobe site is for: the program that is attached there. */
 enum site {
 	SITE_RUBY_START, /* ruby_sysinit, else ruby_setup */
@@ -112,5 +158,7 @@ struct counters {
 
 _Static_assert(sizeof(struct mark) == 80, "mark");
 _Static_assert(sizeof(struct libpq_layout) == 48, "libpq_layout");
+_Static_assert(sizeof(struct ruby_layout) == 48, "ruby_layout");
+_Static_assert(sizeof(struct ruby_place) == 16, "ruby_place");
 
 #endif

@@ -82,6 +82,7 @@ struct agent {
 	struct watch *watch;       /* agent_watch.c */
 	struct mappings *mappings; /* agent_mappings.c */
 	struct table *captures;    /* agent_crash.c */
+	struct table *frames;      /* the same: Ruby frames whose fault is still to come */
 	struct ev_head *scratch;   /* EV_RECORD_MAX: the record being decoded */
 
 	uint64_t wall_offset_ns; /* CLOCK_REALTIME minus CLOCK_BOOTTIME at the start */
@@ -166,6 +167,7 @@ int crash_stage_new(struct agent *agent);
 void crash_stage_free(struct agent *agent);
 /* Before the pipeline sees it, right before: the record must stay until that step is over. */
 void crash_fault(struct agent *agent, const struct ev_fault *fault);
+void crash_frames(struct agent *agent, const struct ev_ruby *ruby);
 void crash_confirmed(struct agent *agent, const struct crash *confirmed, const char *server);
 void crash_ended(struct agent *agent, const struct notice *notice);
 /* Everything up to this moment that is a crash has been handed to the store. */

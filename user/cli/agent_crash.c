@@ -13,7 +13,7 @@
 #include "user/cli/agent.h"
 #include "user/crash/report.h"
 
-enum { CAPTURES = 64 };
+enum { CAPTURES = 64, FRAMES = 16 };
 
 /* A core dump may keep a process between fault and death; beyond this a fault is taken for a rescued one. */
 #define UNSETTLED_NS 30000000000ull
@@ -25,6 +25,7 @@ struct capture_key {
 
 struct capture {
 	struct ev_fault fault; /* without its stack */
+	struct ev_ruby *ruby;  /* NULL: none came */
 	bool told;             /* it became a crash */
 	uint32_t stack_size;
 	uint8_t *stack;
@@ -35,18 +36,29 @@ static void capture_gone(void *context, const void *key, void *value)
 	(void)context;
 	(void)key;
 	free(((struct capture *)value)->stack);
+	free(((struct capture *)value)->ruby);
+}
+
+static void frames_gone(void *context, const void *key, void *value)
+{
+	(void)context;
+	(void)key;
+	free(*(struct ev_ruby **)value);
 }
 
 int crash_stage_new(struct agent *agent)
 {
 	agent->captures =
 		table_new(sizeof(struct capture_key), sizeof(struct capture), CAPTURES, capture_gone, NULL);
-	return agent->captures ? 0 : -ENOMEM;
+	agent->frames = table_new(sizeof(struct capture_key), sizeof(struct ev_ruby *), FRAMES, frames_gone,
+				  NULL);
+	return agent->captures && agent->frames ? 0 : -ENOMEM;
 }
 
 void crash_stage_free(struct agent *agent)
 {
 	table_free(agent->captures);
+	table_free(agent->frames);
 }
 
 static struct capture_key key_of(const struct ev_head *head)
@@ -62,20 +74,58 @@ static const char *capture_level(const struct agent *agent, uint32_t tgid, uint6
 	return watched && watched->capture[0] ? watched->capture : agent->config.capture;
 }
 
+void crash_frames(struct agent *agent, const struct ev_ruby *ruby)
+{
+	struct capture_key key = key_of(&ruby->head);
+	struct ev_ruby *copy = malloc(ruby->head.size), **kept;
+
+	kept = copy ? table_put(agent->frames, &key, NULL) : NULL;
+	if (!kept) {
+		free(copy);
+		return;
+	}
+	memcpy(copy, ruby, ruby->head.size);
+	free(*kept);
+	*kept = copy;
+}
+
+/* The frames that came right before the fault, unless its app lets nothing be taken. */
+static struct ev_ruby *take_frames(struct agent *agent, const struct ev_fault *fault)
+{
+	struct capture_key key = key_of(&fault->head);
+	struct ev_ruby **kept = table_get(agent->frames, &key), *ruby = NULL;
+
+	if (!kept)
+		return NULL;
+	if ((*kept)->fault_time_ns == fault->head.time_ns &&
+	    strcmp(capture_level(agent, fault->head.tgid, fault->head.start_ns), "none") != 0) {
+		ruby = *kept;
+		*kept = NULL;
+	}
+	table_delete(agent->frames, &key);
+	return ruby;
+}
+
 static void keep_capture(struct agent *agent, void *payload)
 {
 	const struct ev_fault *fault = *(const struct ev_fault **)payload;
 	bool stack = strcmp(capture_level(agent, fault->head.tgid, fault->head.start_ns), "stack") == 0;
 	struct capture_key key = key_of(&fault->head);
 	struct capture *capture = table_get(agent->captures, &key);
+	struct ev_ruby *ruby = take_frames(agent, fault);
 
-	if (capture && fault_follows(&capture->fault, fault))
+	if (capture && fault_follows(&capture->fault, fault)) {
+		free(ruby);
 		return;
+	}
 	if (capture)
 		table_delete(agent->captures, &key);
 	capture = table_put(agent->captures, &key, NULL);
-	if (!capture)
+	if (!capture) {
+		free(ruby);
 		return;
+	}
+	capture->ruby = ruby;
 	memcpy(&capture->fault, fault, sizeof(*fault)); /* the flexible stack stays behind */
 	capture->stack = fault->stack_len && stack ? malloc(fault->stack_len) : NULL;
 	if (capture->stack) {
@@ -170,6 +220,7 @@ void crash_confirmed(struct agent *agent, const struct crash *confirmed, const c
 		.maps_source = maps_source(agent->maps, crash.process.tgid, crash.process.start_ns),
 		.stack = capture ? capture->stack : NULL,
 		.stack_size = capture ? capture->stack_size : 0,
+		.ruby_stack = capture ? capture->ruby : NULL,
 		.no_registers =
 			strcmp(capture_level(agent, crash.process.tgid, crash.process.start_ns), "none") == 0,
 		.wall_offset_ns = agent->wall_offset_ns,

@@ -117,6 +117,8 @@ static void prepare(struct agent *agent, const struct ev_head *ev)
 {
 	if (ev->type == EV_WATCH || ev->type == EV_FORK)
 		watch_born(agent, (const struct ev_birth *)ev);
+	else if (ev->type == EV_RUBY)
+		crash_frames(agent, (const struct ev_ruby *)ev);
 	else if (ev->type == EV_FAULT)
 		crash_fault(agent, (const struct ev_fault *)ev);
 }

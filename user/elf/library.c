@@ -13,6 +13,7 @@
 #include "user/elf/file.h"
 #include "user/elf/library.h"
 #include "user/elf/placement.h"
+#include "user/elf/ruby_vm.h"
 #include "user/elf/ruby_version.h"
 #include "user/elf/symbols.h"
 
@@ -34,6 +35,7 @@ enum name {
 	NAME_MEMERROR,
 	NAME_ASSERT,
 	NAME_CONFIRM,
+	NAME_ID2STR,
 	NAME_SEND_QUERY,
 	NAME_SEND_PARAMS,
 	NAME_SEND_PREPARE,
@@ -62,6 +64,7 @@ static const char *const names[NAME_COUNT] = {
 	[NAME_MEMERROR] = "rb_memerror",
 	[NAME_ASSERT] = "rb_assert_failure",
 	[NAME_CONFIRM] = "rb_source_location_cstr",
+	[NAME_ID2STR] = "rb_id2str",
 	[NAME_SEND_QUERY] = "PQsendQuery",
 	[NAME_SEND_PARAMS] = "PQsendQueryParams",
 	[NAME_SEND_PREPARE] = "PQsendPrepare",
@@ -266,6 +269,33 @@ static void read_layout(struct examination *x, struct libpq_layout *layout)
 	read_hosts(x, layout);
 }
 
+static uint64_t start_address(const struct examination *x)
+{
+	const struct symbol *symbol = &x->symbols[NAME_DEFINE_METHOD];
+
+	for (uint32_t i = 0; i < x->out->site_count; i++)
+		if (x->out->sites[i].site == SITE_RUBY_START)
+			return x->out->sites[i].offset + (symbol->address - symbol->offset);
+	return 0;
+}
+
+/* What it takes to walk this Ruby's frames. */
+static void read_ruby(struct examination *x)
+{
+	struct ruby_layout *ruby = &x->out->ruby;
+
+	x->out->code_offset = x->symbols[NAME_DEFINE_METHOD].offset;
+	x->out->code_address = x->symbols[NAME_DEFINE_METHOD].address;
+	ruby->start = start_address(x);
+	ruby->column = ruby_column_of(x->out->version);
+	if (ruby->column == RUBY_NONE)
+		problem(x, "Ruby frames:", "no offsets for this version");
+	else if (ruby_vm_context(x->file, ruby->column, ruby) != 0)
+		problem(x, "Ruby frames:", "the execution context is not found");
+	else if (ruby_vm_names(x->file, x->reader, &x->symbols[NAME_ID2STR], ruby) != 0)
+		problem(x, names[NAME_ID2STR], "cannot be read");
+}
+
 /* A Ruby that has libpq linked in is probed as both, and is a Ruby: that is what marks its processes. */
 static void fill(struct examination *x)
 {
@@ -278,6 +308,8 @@ static void fill(struct examination *x)
 	for (size_t i = 0; i < sizeof(probed) / sizeof(*probed); i++)
 		if (probed[i].kind == LIBRARY_RUBY ? ruby : libpq)
 			place(x, &probed[i]);
+	if (ruby)
+		read_ruby(x);
 	if (!libpq)
 		return;
 	place_returns(x);

@@ -8,7 +8,7 @@
 #include "user/base/text.h"
 #include "user/elf/library.h"
 
-enum { MEMBER_MAX = 65536, STRIDE_MAX = 4096 };
+enum { MEMBER_MAX = 65536, STRIDE_MAX = 4096, LAST_OP_MAX = 4096 };
 
 static bool is_text(char *text, size_t size)
 {
@@ -37,6 +37,13 @@ static bool check_layout(const struct libpq_layout *layout)
 	return true;
 }
 
+/* Where it says things are the kernel side only looks, and in the process's own memory. */
+static bool check_ruby(const struct ruby_layout *ruby)
+{
+	return ruby->column < RUBY_COLUMNS && ruby->how < RUBY_CONTEXT_END && ruby->word < MEMBER_MAX &&
+	       ruby->words <= RUBY_WORDS_MAX && ruby->dtv_step <= 16 && ruby->last_op < LAST_OP_MAX;
+}
+
 static bool check_site(struct library_site *site, uint64_t file_size)
 {
 	return site->site < SITE_COUNT && site->emulated <= 1 && site->offset < file_size &&
@@ -51,7 +58,8 @@ bool library_check(struct library *library, uint64_t file_size)
 	    (library->kind == LIBRARY_NEITHER && library->site_count > 0))
 		return false;
 	if (!is_text(library->version, sizeof(library->version)) ||
-	    !is_text(library->problem, sizeof(library->problem)) || !check_layout(&library->layout))
+	    !is_text(library->problem, sizeof(library->problem)) || !check_layout(&library->layout) ||
+	    !check_ruby(&library->ruby))
 		return false;
 	for (uint32_t i = 0; i < library->site_count; i++)
 		if (!check_site(&library->sites[i], file_size))

@@ -114,6 +114,17 @@ static const char *conn_sound(struct ev_head *ev)
 	return NULL;
 }
 
+/* The vector ends with a pair of zeros; behind it there may be anything. */
+static void auxv_sound(struct ev_fault *fault)
+{
+	uint32_t count = 0;
+
+	while (count < fault->auxv_count && fault->auxv[count][0])
+		count++;
+	memset(fault->auxv[count], 0, (EV_AUXV - count) * sizeof(fault->auxv[0]));
+	fault->auxv_count = count;
+}
+
 static const char *fault_sound(struct ev_head *ev)
 {
 	struct ev_fault *fault = (struct ev_fault *)ev;
@@ -125,11 +136,54 @@ static const char *fault_sound(struct ev_head *ev)
 		return "fault.stack_len";
 	if (fault->stack_len > 0 && ev->lane != LANE_CAPTURE)
 		return "fault.lane";
+	if (fault->auxv_count > EV_AUXV)
+		return "fault.auxv_count";
+	auxv_sound(fault);
+	if (!fault->code_start)
+		memset(fault->text, 0, sizeof(fault->text));
 	TEXT(fault->comm);
 	fault->sql_len = (uint32_t)sql_normalise(fault->sql, fault->sql_len, sql, sizeof(sql));
 	memset(fault->sql, 0, sizeof(fault->sql));
 	memcpy(fault->sql, sql, fault->sql_len);
 	ev->size = (uint32_t)sizeof(*fault) + fault->stack_len;
+	return NULL;
+}
+
+static const char *ruby_sound(struct ev_head *ev)
+{
+	struct ev_ruby *ruby = (struct ev_ruby *)ev;
+
+	if (ruby->state < RUBY_STACK_COMPLETE || ruby->state > RUBY_STACK_UNSUPPORTED)
+		return "ruby.state";
+	if (ruby->count > EV_RUBY_FRAMES ||
+	    ruby->count * sizeof(ruby->frames[0]) > ev->size - sizeof(*ruby))
+		return "ruby.count";
+	ev->size = (uint32_t)(sizeof(*ruby) + ruby->count * sizeof(ruby->frames[0]));
+	return NULL;
+}
+
+/* Of a C function path and line are its caller's, which stands behind it. */
+static const char *ruby_frames_sound(struct ev_head *ev)
+{
+	struct ev_ruby *ruby = (struct ev_ruby *)ev;
+	const struct ev_ruby_frame *caller = NULL;
+
+	for (uint32_t i = ruby->count; i-- > 0;) {
+		struct ev_ruby_frame *frame = &ruby->frames[i];
+
+		if (frame->kind < RUBY_FRAME_RUBY || frame->kind > RUBY_FRAME_OTHER)
+			return "ruby.kind";
+		TEXT(frame->label);
+		TEXT(frame->path);
+		if (frame->line < 0)
+			frame->line = 0;
+		if (frame->kind == RUBY_FRAME_RUBY) {
+			caller = frame;
+		} else if (frame->kind == RUBY_FRAME_C && caller && !frame->path[0]) {
+			memcpy(frame->path, caller->path, sizeof(frame->path));
+			frame->line = caller->line;
+		}
+	}
 	return NULL;
 }
 
@@ -269,6 +323,7 @@ static const struct {
 	unsigned lanes;
 	bool tail;
 	sound_fn *sound;
+	sound_fn *tail_sound; /* once the tail is there, in room for EV_RECORD_MAX bytes */
 } types[EV_TYPE_END] = {
 	[EV_WATCH] = {"watch", sizeof(struct ev_birth), IN_LIFE | IN_USER, false, birth_sound},
 	[EV_FORK] = {"fork", sizeof(struct ev_birth), IN_LIFE, false, birth_sound},
@@ -279,6 +334,7 @@ static const struct {
 	[EV_CONFIRM] = {"confirm", sizeof(struct ev_confirm), IN_LIFE, false, NULL},
 	[EV_CONN] = {"conn", sizeof(struct ev_conn), IN_LIFE, false, conn_sound},
 	[EV_FAULT] = {"fault", sizeof(struct ev_fault), IN_LIFE | IN_CAPTURE, true, fault_sound},
+	[EV_RUBY] = {"ruby", sizeof(struct ev_ruby), IN_CAPTURE, true, ruby_sound, ruby_frames_sound},
 	[EV_WRITTEN] = {"written", sizeof(struct ev_written), IN_CAPTURE, true, written_sound},
 	[EV_QUERY_START] = {"query_start", sizeof(struct ev_query_start), IN_FLOW, true, query_start_sound},
 	[EV_QUERY_END] = {"query_end", sizeof(struct ev_query_end), IN_FLOW | IN_LIFE, false,
@@ -347,7 +403,9 @@ int decode(const void *bytes, size_t size, struct ev_head *out, const char **why
 		query_text((struct ev_query_start *)out, (const char *)bytes + fixed);
 	else
 		memcpy((char *)out + fixed, (const char *)bytes + fixed, out->size - fixed);
-	return 0;
+	if (types[head.type].tail_sound)
+		wrong = types[head.type].tail_sound(out);
+	return wrong ? refuse(why, wrong) : 0;
 }
 
 const char *event_name(uint16_t type)

@@ -106,6 +106,20 @@ int probe_unmark(struct probe *probe, uint32_t tgid, uint64_t start_ns)
 	return err;
 }
 
+int probe_set_place(struct probe *probe, uint32_t tgid, uint64_t start_ns, uint16_t group, uint64_t bias)
+{
+	const struct ruby_place place = {.bias = bias, .group = group};
+	int err = 0, fd;
+
+	fd = identity_open(tgid, start_ns);
+	if (fd < 0)
+		return fd;
+	if (bpf_map_update_elem(bpf_map__fd(probe->skeleton->maps.places), &fd, &place, BPF_ANY))
+		err = -errno;
+	close(fd);
+	return err;
+}
+
 int probe_read_mark(struct probe *probe, uint32_t tgid, uint64_t start_ns, struct mark *out)
 {
 	struct mark mark;

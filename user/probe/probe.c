@@ -175,14 +175,18 @@ int probe_reports(struct probe *probe, bool always)
 	return probe->reporter ? -EALREADY : reporter_new(probe, always, &probe->reporter);
 }
 
-int probe_set_layout(struct probe *probe, uint16_t group, const struct libpq_layout *layout)
+int probe_set_layout(struct probe *probe, uint16_t group, const struct libpq_layout *libpq,
+		     const struct ruby_layout *ruby)
 {
+	const struct lapidary_bpf *bpf = probe->skeleton;
 	uint32_t key = group;
 
 	if (!group || group > GROUPS_MAX)
 		return -EINVAL;
-	return bpf_map_update_elem(bpf_map__fd(probe->skeleton->maps.layouts), &key, layout, BPF_ANY) ? -errno
-												      : 0;
+	if (bpf_map_update_elem(bpf_map__fd(bpf->maps.layouts), &key, libpq, BPF_ANY) ||
+	    bpf_map_update_elem(bpf_map__fd(bpf->maps.rubies), &key, ruby, BPF_ANY))
+		return -errno;
+	return 0;
 }
 
 int probe_counters(const struct probe *probe, struct counters *out)

@@ -64,6 +64,11 @@ int probe_drain(struct probe *probe, int flow_batch, probe_record_fn fn, void *c
  */
 int probe_mark(struct probe *probe, uint32_t tgid, uint64_t start_ns);
 int probe_unmark(struct probe *probe, uint32_t tgid, uint64_t start_ns);
+/*
+ * Where the process has its Ruby, the file of that group: `bias` is the load address less the linked one. A
+ * fork inherits it; a Ruby that starts under a probe has noted it itself. Errors as of probe_mark.
+ */
+int probe_set_place(struct probe *probe, uint32_t tgid, uint64_t start_ns, uint16_t group, uint64_t bias);
 /* Reads the mark (fault and hit counters); -ENOENT when the process is not watched. */
 int probe_read_mark(struct probe *probe, uint32_t tgid, uint64_t start_ns, struct mark *out);
 
@@ -93,7 +98,8 @@ int probe_attach(struct probe *probe, int file_fd, const struct probe_site *site
 		 uint16_t group, uint16_t attachment, probe_perf_open_fn perf_open, void *context);
 /* The handle is free at once; the kernel takes the probes out a moment later, beside the caller. */
 void probe_detach(struct probe *probe, int handle);
-int probe_set_layout(struct probe *probe, uint16_t group, const struct libpq_layout *layout);
+int probe_set_layout(struct probe *probe, uint16_t group, const struct libpq_layout *libpq,
+		     const struct ruby_layout *ruby);
 
 /* Sums the per-CPU counters. */
 int probe_counters(const struct probe *probe, struct counters *out);

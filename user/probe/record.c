@@ -103,9 +103,21 @@ static struct ev_fault without_stack(const struct ev_fault *from)
 	return fault;
 }
 
+/* What it wrote, without the text: a task that crashes may write anything, to anybody. */
+static struct ev_written without_bytes(const struct ev_written *from)
+{
+	struct ev_written written;
+
+	memcpy(&written, from, sizeof(written));
+	written.head.size = sizeof(written);
+	written.size = 0;
+	return written;
+}
+
 int recorder_write(struct recorder *recorder, const struct ev_head *ev)
 {
 	struct block_head block;
+	struct ev_written written;
 	struct ev_fault fault;
 
 	if (recorder->err)
@@ -113,6 +125,9 @@ int recorder_write(struct recorder *recorder, const struct ev_head *ev)
 	if (ev->type == EV_FAULT) {
 		fault = without_stack((const struct ev_fault *)ev);
 		ev = &fault.head;
+	} else if (ev->type == EV_WRITTEN) {
+		written = without_bytes((const struct ev_written *)ev);
+		ev = &written.head;
 	}
 	if (ev->size < sizeof(*ev) || ev->size > BUFFER_SIZE || recorder->begun != (ev->type != EV_BEGIN))
 		return -EINVAL;

@@ -32,11 +32,25 @@ static void tell_ruby(struct targets *targets, uint32_t library, const struct as
 				     version);
 }
 
+/* A Ruby that ran before its file was known could not note where it lies. Who is gone needs no place. */
+static void place(struct targets *targets, const struct file *file, const struct asker *asker)
+{
+	const struct library *library = &file->library;
+
+	if (library->kind != LIBRARY_RUBY || !asker->start_ns || library->code_offset < asker->offset ||
+	    library->code_offset - asker->offset >= asker->end - asker->start)
+		return;
+	probe_set_place(targets->options.probe, asker->tgid, asker->start_ns, file->group,
+			asker->start + (library->code_offset - asker->offset) - library->code_address);
+}
+
 static void serve(struct targets *targets, struct file *file, const struct file_key *key,
 		  const struct asker *asker)
 {
-	if (file->state == FILE_ATTACHED && asker->tgid)
+	if (file->state == FILE_ATTACHED && asker->tgid) {
 		users_note(targets, file, key, asker->tgid, asker->start_ns);
+		place(targets, file, asker);
+	}
 	tell_ruby(targets, file->library.kind, asker, file->library.version);
 }
 

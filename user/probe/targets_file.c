@@ -16,6 +16,7 @@ struct group {
 	uint8_t build_id_len;
 	uint8_t build_id[20];
 	struct libpq_layout layout;
+	struct ruby_layout ruby;
 };
 
 struct groups {
@@ -36,7 +37,8 @@ static bool group_is(const struct group *group, const struct library *library)
 {
 	return group->files > 0 && group->build_id_len == library->build_id_len &&
 	       memcmp(group->build_id, library->build_id, sizeof(group->build_id)) == 0 &&
-	       memcmp(&group->layout, &library->layout, sizeof(group->layout)) == 0;
+	       memcmp(&group->layout, &library->layout, sizeof(group->layout)) == 0 &&
+	       memcmp(&group->ruby, &library->ruby, sizeof(group->ruby)) == 0;
 }
 
 /* The group's number with one more file in it, 0 when all are taken. */
@@ -62,6 +64,7 @@ static uint16_t group_join(struct groups *groups, const struct library *library)
 		group->build_id_len = library->build_id_len;
 		memcpy(group->build_id, library->build_id, sizeof(group->build_id));
 		group->layout = library->layout;
+		group->ruby = library->ruby;
 	}
 	return empty;
 }
@@ -142,7 +145,7 @@ int file_attach(struct file *file, struct probe *probe, struct groups *groups, u
 	if (!group)
 		return -ENOSPC;
 	/* also for a Ruby: it may have libpq linked in, and the group's last owner left a layout behind */
-	handle = probe_set_layout(probe, group, &file->library.layout);
+	handle = probe_set_layout(probe, group, &file->library.layout, &file->library.ruby);
 	if (handle == 0)
 		handle = probe_attach(probe, file->fd, sites, file->library.site_count, group, attachment,
 				      file->event_fds ? take_event : NULL, file);
