@@ -188,7 +188,8 @@ static __always_inline void auxv_copy(struct ev_fault *ev, struct task_struct *t
 
 	if (size > sizeof(ev->auxv))
 		size = sizeof(ev->auxv);
-	if (!bpf_probe_read_kernel(ev->auxv, size, (void *)task->mm + bpf_core_field_offset(task->mm->saved_auxv)))
+	if (!bpf_probe_read_kernel(ev->auxv, size,
+				   (void *)task->mm + bpf_core_field_offset(task->mm->saved_auxv)))
 		ev->auxv_count = size / sizeof(ev->auxv[0]);
 }
 

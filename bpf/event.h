@@ -27,7 +27,7 @@ enum event_limit {
 	EV_STACK_SMALL = 16 * 1024, /* a capture reserves the smallest of these that holds the stack */
 	EV_STACK_MEDIUM = 48 * 1024,
 	EV_STACK_LARGE = 128 * 1024,
-	EV_STACK_MAX = 512 * 1024, /* only where the configuration asks for it */
+	EV_STACK_MAX = 512 * 1024,  /* only where the configuration asks for it */
 	EV_CAPTURES_PER_SECOND = 4, /* full captures a process; further faults become small records */
 	EV_RECORD_MAX = EV_STACK_MAX + 4096, /* no record is larger: decode refuses what says it is */
 	EV_RUBY_FRAMES = 64,

@@ -28,13 +28,10 @@ char _license[] SEC("license") = "Dual BSD/GPL";
  */
 static const struct ruby_offsets columns[RUBY_COLUMNS] = {
 	/*             ec_thread  cfp_size  body_insns…    insn_size  string_embedded  thread_id */
-	[RUBY_2_7] = {56,        56,       120, 136, 144, 8,         16,              72},
-	[RUBY_3_0] = {56,        56,       120, 136, 144, 8,         16,              0},
-	[RUBY_3_1] = {48,        64,       120, 136, 144, 12,        16,              0},
-	[RUBY_3_2] = {48,        64,       112, 128, 136, 12,        24,              0},
-	[RUBY_3_3] = {48,        56,       112, 128, 136, 12,        24,              0},
-	[RUBY_3_4] = {48,        56,       112, 128, 136, 12,        24,              0},
-	[RUBY_4_0] = {48,        56,       112, 128, 136, 12,        24,              0},
+	[RUBY_2_7] = {56, 56, 120, 136, 144, 8, 16, 72}, [RUBY_3_0] = {56, 56, 120, 136, 144, 8, 16, 0},
+	[RUBY_3_1] = {48, 64, 120, 136, 144, 12, 16, 0}, [RUBY_3_2] = {48, 64, 112, 128, 136, 12, 24, 0},
+	[RUBY_3_3] = {48, 56, 112, 128, 136, 12, 24, 0}, [RUBY_3_4] = {48, 56, 112, 128, 136, 12, 24, 0},
+	[RUBY_4_0] = {48, 56, 112, 128, 136, 12, 24, 0},
 };
 
 enum {
@@ -56,7 +53,8 @@ enum {
 	EP_BELOW = 16,
 	FRAME_MASK = 0x7fff0001,
 	FRAME_C = 0x55550001,
-	/* method.h, rb_callable_method_entry_t.def; rb_method_definition_t in words: type, body.cfunc.func, id */
+	/* method.h, rb_callable_method_entry_t.def; rb_method_definition_t in words: type, body.cfunc.func,
+	   id */
 	METHOD_DEFINITION = 16,
 	DEFINITION_TYPE = 0,
 	DEFINITION_FUNCTION = 1,
@@ -84,7 +82,8 @@ enum {
 	INDEX_BLOCK_SIZE = 80, /* rank, the ranks of its seven later words, its eight words */
 	INDEX_BLOCK_WORDS = 16,
 	INDEX_SMALL_BITS = 9,
-	/* no rule of Ruby's but ours: a stack of 1,024 words is less than RUBY_FIBER_VM_STACK_SIZE may ask for */
+	/* no rule of Ruby's but ours: a stack of 1,024 words is less than RUBY_FIBER_VM_STACK_SIZE may ask
+	   for */
 	STACK_WORDS_MIN = 1024,
 	STACK_WORDS_MAX = 1 << 24,
 	CONTROL_FRAMES = 128, /* looked at, with those that are left out */
@@ -403,7 +402,8 @@ static __always_inline int walk_start(struct ruby_walk *walk)
 	if (end)
 		return end;
 	walk->cfp = walk->ec[EC_CFP];
-	walk->end = walk->ec[EC_STACK] + walk->ec[EC_STACK_SIZE] * sizeof(__u64);
+	/* the outermost control frame is there before any code runs and belongs to none */
+	walk->end = walk->ec[EC_STACK] + walk->ec[EC_STACK_SIZE] * sizeof(__u64) - walk->at.cfp_size;
 	walk->names = 0;
 	if (walk->ruby.names && user_read(&walk->names, sizeof(walk->names), walk->bias + walk->ruby.names))
 		walk->names = 0;

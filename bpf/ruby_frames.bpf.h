@@ -46,9 +46,9 @@ struct ruby_walk {
 	struct ruby_layout ruby;
 	__u64 bias;
 	__u64 thread_pointer;
-	__u64 cfp, end;                  /* what is left to walk */
-	__u64 names;                     /* the array of method names, 0: none */
-	__u64 text;                      /* the string that is copied next */
+	__u64 cfp, end; /* what is left to walk */
+	__u64 names;    /* the array of method names, 0: none */
+	__u64 text;     /* the string that is copied next */
 	__u64 ec[RUBY_EC_WORDS];
 	__u64 frame[RUBY_CFP_WORDS];
 	__u64 body[RUBY_BODY_WORDS];

@@ -90,13 +90,13 @@ enum { RUBY_WORDS_MAX = 8 }; /* thread-local words that are tried */
 
 /* What a file tells of its Ruby; addresses are as linked, 0 where there is none. */
 struct ruby_layout {
-	__u64 start;   /* where the probe of SITE_RUBY_START is */
-	__u64 context; /* see enum ruby_context */
-	__u64 names;   /* global_symbols.ids: the array of method names */
-	__u32 column;  /* enum ruby_column */
-	__u32 how;     /* enum ruby_context */
-	__u32 word;    /* offset of the first word to try, in the thread-local block or at `context` */
-	__u32 words;   /* how many; more than one where no symbol says which it is */
+	__u64 start;    /* where the probe of SITE_RUBY_START is */
+	__u64 context;  /* see enum ruby_context */
+	__u64 names;    /* global_symbols.ids: the array of method names */
+	__u32 column;   /* enum ruby_column */
+	__u32 how;      /* enum ruby_context */
+	__u32 word;     /* offset of the first word to try, in the thread-local block or at `context` */
+	__u32 words;    /* how many; more than one where no symbol says which it is */
 	__u32 dtv_step; /* bytes a module in the thread's vector of blocks: 16 with glibc, 8 with musl */
 	__u32 last_op;  /* tLAST_OP_ID: ids up to it are no names but operators, and count differently */
 };

@@ -149,6 +149,14 @@ static void test_relations(void **state)
 	unsetenv("LAPIDARY_PROBE_TIMEOUT");
 	assert_int_equal(load("--config", path, "--prober-uid", "60977", NULL), 2);
 	refused("--prober-uid: 60977 is the uid of both");
+	assert_int_equal(load("--config", path, "--capture-ring", "512K", NULL), 0);
+	assert_int_equal(load("--config", path, "--capture-ring", "1M", "--stack-bytes", "256K", NULL), 2);
+	refused("--capture-ring: 1048576 is too small for captures of 262144 bytes of stack; at least "
+		"2097152");
+	file_says("{\"capture_ring\": \"1M\"}");
+	assert_int_equal(load("--config", path, "--stack-bytes", "512K", NULL), 2);
+	refused("--stack-bytes: captures of 524288 bytes of stack need a capture_ring of 2097152");
+	assert_int_equal(load("--config", path, "--stack-bytes", "512K", "--capture-ring", "2M", NULL), 0);
 }
 
 static void test_acting(void **state)

@@ -149,7 +149,7 @@ static int open_attached(void **state)
 	if (geteuid())
 		return 0;
 	watch_open(&watch, &options);
-	assert_int_equal(probe_set_layout(watch.probe, 7, &layout), 0);
+	assert_int_equal(probe_set_layout(watch.probe, 7, &layout, &(struct ruby_layout){0}), 0);
 	return attach(1) >= 0 ? 0 : -1;
 }
 

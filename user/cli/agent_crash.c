@@ -50,8 +50,8 @@ int crash_stage_new(struct agent *agent)
 {
 	agent->captures =
 		table_new(sizeof(struct capture_key), sizeof(struct capture), CAPTURES, capture_gone, NULL);
-	agent->frames = table_new(sizeof(struct capture_key), sizeof(struct ev_ruby *), FRAMES, frames_gone,
-				  NULL);
+	agent->frames =
+		table_new(sizeof(struct capture_key), sizeof(struct ev_ruby *), FRAMES, frames_gone, NULL);
 	return agent->captures && agent->frames ? 0 : -ENOMEM;
 }
 

@@ -130,6 +130,26 @@ static bool check_order(const struct config *config, enum setting_index low, uin
 #define CHECK_ORDER(low, high)                                                                               \
 	check_order(config, SETTING_##low, config->low, SETTING_##high, config->high, why, why_size)
 
+/* A capture must never find its ring too small for it: what takes the largest room needs four times that. */
+static bool check_ring(const struct config *config, char *why, size_t why_size)
+{
+	const uint32_t need = 4 * EV_STACK_MAX;
+	bool ring_blamed = config->sources[SETTING_capture_ring] >= config->sources[SETTING_stack_bytes];
+	char place[320];
+
+	if (config->stack_bytes <= EV_STACK_LARGE || config->capture_ring >= need)
+		return true;
+	place_of(config, ring_blamed ? SETTING_capture_ring : SETTING_stack_bytes, place, sizeof(place));
+	if (ring_blamed)
+		snprintf(why, why_size, "%s: %u is too small for captures of %u bytes of stack; at least %u",
+			 place, config->capture_ring, config->stack_bytes, need);
+	else
+		snprintf(why, why_size,
+			 "%s: captures of %u bytes of stack need a capture_ring of %u, and it has %u", place,
+			 config->stack_bytes, need, config->capture_ring);
+	return false;
+}
+
 bool config_check_relations(const struct config *config, char *why, size_t why_size)
 {
 	char place[320];
@@ -140,6 +160,8 @@ bool config_check_relations(const struct config *config, char *why, size_t why_s
 		return false;
 	/* a test that outlasts its interval would never end before the next one is due */
 	if (config->probe_interval_ms && !CHECK_ORDER(probe_timeout_ms, probe_interval_ms))
+		return false;
+	if (!check_ring(config, why, why_size))
 		return false;
 	if (config->prober_uid != config->examiner_uid)
 		return true;

@@ -39,7 +39,8 @@ struct library {
 	char version[16]; /* Ruby's ruby_version ("3.1.7"), else "" */
 	struct libpq_layout layout;
 	struct ruby_layout ruby; /* of a Ruby, else zero */
-	/* A place in a Ruby's code, in the file and as linked: of a mapping that holds it, the load address. */
+	/* A place in a Ruby's code, in the file and as linked: of a mapping that holds it, the load address.
+	 */
 	uint64_t code_offset, code_address;
 	struct library_site sites[LIBRARY_SITES];
 	char problem[128]; /* why something is missing: one line, "" when all was found */

@@ -2,9 +2,9 @@
 /*
  * Where the names of methods are: `global_symbols` is private, but rb_id2str is exported, short, and looks
  * into it: it compares the id with tLAST_OP_ID, the serial number with the 32-bit `last_id` that
- * global_symbols begins with, and loads the array `ids` 16 bytes behind (symbol.h, rb_symbols_t). So its code,
- * and that of what it calls, is followed along every path; the first address that is read as 32 bits and
- * then, 16 bytes on, as 64 is believed, and nothing else.
+ * global_symbols begins with, and loads the array `ids` 16 bytes behind (symbol.h, rb_symbols_t). So its
+ * code, and that of what it calls, is followed along every path; the first address that is read as 32 bits
+ * and then, 16 bytes on, as 64 is believed, and nothing else.
  */
 #include <errno.h>
 #include <string.h>
@@ -75,8 +75,7 @@ static void note_accesses(struct search *search, const cs_insn *insn)
 
 	for (uint8_t i = 0; i < x86->op_count && insn->id != X86_INS_LEA; i++) {
 		const cs_x86_op *op = &x86->operands[i];
-		uint64_t address =
-			op->type == X86_OP_MEM ? operand_address(search, insn, &op->mem) : 0;
+		uint64_t address = op->type == X86_OP_MEM ? operand_address(search, insn, &op->mem) : 0;
 
 		if (address && op->size == 4)
 			add_access(search->counts, &search->count_count, address);

@@ -87,8 +87,8 @@ static bool find_symbol(Elf *elf, const char *name, unsigned char type, GElf_Add
 
 /* What the loader puts into the global offset table for thread-local data. */
 struct slots {
-	GElf_Addr module;         /* gets the id of this module; 0: none */
-	GElf_Addr offset;         /* gets the offset of ruby_current_ec from the thread pointer; 0: none */
+	GElf_Addr module;          /* gets the id of this module; 0: none */
+	GElf_Addr offset;          /* gets the offset of ruby_current_ec from the thread pointer; 0: none */
 	unsigned int offset_count; /* of offsets without a symbol */
 };
 

@@ -155,8 +155,7 @@ static const char *ruby_sound(struct ev_head *ev)
 
 	if (ruby->state < RUBY_STACK_COMPLETE || ruby->state > RUBY_STACK_UNSUPPORTED)
 		return "ruby.state";
-	if (ruby->count > EV_RUBY_FRAMES ||
-	    ruby->count * sizeof(ruby->frames[0]) > ev->size - sizeof(*ruby))
+	if (ruby->count > EV_RUBY_FRAMES || ruby->count * sizeof(ruby->frames[0]) > ev->size - sizeof(*ruby))
 		return "ruby.count";
 	ev->size = (uint32_t)(sizeof(*ruby) + ruby->count * sizeof(ruby->frames[0]));
 	return NULL;

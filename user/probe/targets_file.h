@@ -23,9 +23,9 @@ struct mapping_key {
 
 /* Who wants to know what a file is: a process, by one of its mappings. */
 struct asker {
-	uint32_t tgid;     /* 0: it ended meanwhile, nobody is to be told */
-	uint64_t start_ns; /* 0: not watched yet */
-	uint64_t seen_ns;  /* when its mapping was */
+	uint32_t tgid;               /* 0: it ended meanwhile, nobody is to be told */
+	uint64_t start_ns;           /* 0: not watched yet */
+	uint64_t seen_ns;            /* when its mapping was */
 	uint64_t start, end, offset; /* of the mapping */
 	struct mapping_key mapping;
 };
