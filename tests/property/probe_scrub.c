@@ -255,7 +255,7 @@ static void decoding_any_bytes_refuses_or_settles(void **state)
 		sizeof(struct ev_query_end), sizeof(struct ev_begin),    sizeof(struct ev_info),
 		sizeof(struct ev_sample),    sizeof(struct ev_location), sizeof(struct ev_gap),
 		sizeof(struct ev_hello),     sizeof(struct ev_probe),    sizeof(struct ev_breaker),
-		sizeof(struct ev_action),
+		sizeof(struct ev_action),    sizeof(struct ev_ruby),     sizeof(struct ev_written),
 	};
 	uint64_t accepted[EV_TYPE_END] = {0}, types = 0;
 
@@ -267,8 +267,8 @@ static void decoding_any_bytes_refuses_or_settles(void **state)
 
 		fill_random(in.bytes, 400);
 		for (size_t k = 0; k < 90; k++)
-			words[k] = draw(8) ? (uint32_t)draw(3) : words[k];
-		ev->type = (uint16_t)(draw(2) ? 1 + draw(EV_QUERY_END)
+			words[k] = draw(8) ? (uint32_t)draw(EV_FORMAT + 1) : words[k];
+		ev->type = (uint16_t)(draw(2) ? 1 + draw(EV_WRITTEN)
 					      : EV_BEGIN + draw(EV_TYPE_END - EV_BEGIN + 1));
 		ev->lane = (uint8_t)draw(LANE_COUNT + 1);
 		ev->size = (uint32_t)(sizes[draw(COUNT(sizes))] + (draw(4) ? 0 : draw(64)));
@@ -281,7 +281,7 @@ static void decoding_any_bytes_refuses_or_settles(void **state)
 	}
 	for (size_t type = 0; type < EV_TYPE_END; type++)
 		types += accepted[type] > 0;
-	assert_int_equal(types, EV_QUERY_END + EV_TYPE_END - EV_BEGIN);
+	assert_int_equal(types, EV_WRITTEN + EV_TYPE_END - EV_BEGIN);
 }
 
 struct arrival {
