@@ -60,7 +60,7 @@ $(foreach f,$(FLOORS),$(eval $(call archive,$(f))))
 $(OUT)/prefix: FORCE
 	@mkdir -p $(@D)
 	@echo '$(PREFIX)' | cmp -s - $@ || echo '$(PREFIX)' > $@
-$(OUT)/user/cli/config.o $(OUT)/user/rules/load.o: $(OUT)/prefix
+$(OUT)/user/cli/config.o $(OUT)/user/rules/load.o $(OUT)/user/crash/diagnosis.o: $(OUT)/prefix
 
 $(OUT)/%.o: %.c
 	$(call say,CC,$<)
@@ -149,9 +149,10 @@ asan: ## build everything with ASan and UBSan and run the unit tests with it
 
 install: all ## into $(DESTDIR)$(PREFIX)
 	install -D -m 0755 build/lapidary $(DESTDIR)$(PREFIX)/sbin/lapidary
-	install -d $(DESTDIR)$(PREFIX)/share/lapidary/rules/schema $(DESTDIR)$(PREFIX)/share/man/man8
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,lapidary/rules/schema lapidary/rules/diagnosis man/man8)
 	install -m 0644 rules/*.json $(DESTDIR)$(PREFIX)/share/lapidary/rules/
 	install -m 0644 rules/schema/*.json $(DESTDIR)$(PREFIX)/share/lapidary/rules/schema/
+	install -m 0644 rules/diagnosis/*.json $(DESTDIR)$(PREFIX)/share/lapidary/rules/diagnosis/
 	install -m 0644 docs/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8/
 	cd user/ruby && find lib README.md lapidary.gemspec -type f -exec install -D -m 0644 {} $(abspath $(DESTDIR)$(PREFIX))/share/lapidary/ruby/{} \;
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system

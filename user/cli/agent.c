@@ -55,6 +55,8 @@ static int open_words(struct agent *agent)
 	gethostname(agent->host, sizeof(agent->host) - 1);
 	if (rules_load(agent->config.rules_dir, &agent->rules, why, sizeof(why)) != 0)
 		return command_error(EXIT_USAGE, "rules: %s", why);
+	if (diagnoses_load(agent->config.rules_dir, &agent->diagnoses, why, sizeof(why)) != 0)
+		return command_error(EXIT_USAGE, "diagnosis: %s", why);
 	return 0;
 }
 

@@ -28,6 +28,7 @@
 #include "user/base/table.h"
 #include "user/cli/config.h"
 #include "user/cli/control.h"
+#include "user/crash/diagnosis.h"
 #include "user/probe/decode.h"
 #include "user/probe/features.h"
 #include "user/probe/maps.h"
@@ -67,6 +68,7 @@ struct agent {
 	uv_signal_t terminate, interrupt;
 
 	struct rules *rules;
+	struct diagnoses *diagnoses;
 	struct pipeline *pipeline;
 	struct pipeline_sink sink;
 	struct gaps *gaps;

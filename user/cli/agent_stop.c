@@ -96,5 +96,6 @@ void agent_stop(struct agent *agent)
 	gaps_free(agent->gaps);
 	pipeline_free(agent->pipeline);
 	rules_free(agent->rules);
+	diagnoses_free(agent->diagnoses);
 	free(agent->scratch);
 }

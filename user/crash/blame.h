@@ -21,8 +21,9 @@ void blame_of(const struct crash_input *input, enum cause cause, const struct fr
 void fingerprint_of(const struct crash_input *input, enum cause cause, const struct blame *blame,
 		    const struct frames *frames, char out[20]);
 
-/* A new array of texts: what to do, most specific first. */
-cJSON *remedies_of(const struct crash *crash, enum cause cause, const struct blame *blame);
+/* A new array of texts: what to do, that of the section "diagnosis" first. */
+cJSON *remedies_of(const struct crash *crash, enum cause cause, const struct blame *blame,
+		   const cJSON *diagnosis);
 
 /* "SEGV_MAPERR", "SI_USER", … or the number. */
 void signal_code_name(int signal, int code, char out[16]);

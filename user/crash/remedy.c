@@ -7,13 +7,13 @@
 #include <stdio.h>
 #include <string.h>
 #include "user/base/text.h"
-#include "user/crash/blame.h"
+#include "user/crash/diagnosis_match.h"
 
 static void add(cJSON *list, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 static void add(cJSON *list, const char *format, ...)
 {
-	char line[640];
+	char line[1400];
 	va_list args;
 
 	va_start(args, format);
@@ -23,28 +23,62 @@ static void add(cJSON *list, const char *format, ...)
 	cJSON_AddItemToArray(list, cJSON_CreateString(line));
 }
 
-/* How to build the blamed extension anew, by who installed it. */
+void rebuild_command(const char *path, const char *gem, const char *version, char *out, size_t size)
+{
+	struct gem_path found;
+
+	out[0] = '\0';
+	if (!gem[0])
+		return;
+	if (gem_path_parse(path, &found) && found.debian)
+		snprintf(out, size, "apt-get install --reinstall ruby-%s", gem);
+	else if (strstr(path, "/bundle"))
+		snprintf(out, size, "bundle pristine %s", gem);
+	else if (version[0])
+		snprintf(out, size, "gem pristine %s --version %s --extensions", gem, version);
+}
+
+static bool is_said(const cJSON *list, const char *command)
+{
+	const cJSON *one;
+
+	cJSON_ArrayForEach(one, list)
+	{
+		if (strstr(one->valuestring, command))
+			return true;
+	}
+	return false;
+}
+
 static void add_rebuild(cJSON *list, const struct blame *blame)
 {
-	struct gem_path gem;
+	char command[192];
 
 	if (!blame->gem[0])
 		return;
-	if (gem_path_parse(blame->module, &gem) && gem.debian)
-		add(list, "Reinstall the package of %s: apt-get install --reinstall ruby-%s", blame->gem,
-		    blame->gem);
-	else if (strstr(blame->module, "/bundle"))
-		add(list,
-		    "Rebuild %s against the running Ruby, as the app's user in its folder: bundle pristine "
-		    "%s",
-		    blame->gem, blame->gem);
-	else if (blame->version[0])
-		add(list,
-		    "Rebuild %s against the running Ruby, as the app's user: gem pristine %s --version %s "
-		    "--extensions",
-		    blame->gem, blame->gem, blame->version);
+	rebuild_command(blame->module, blame->gem, blame->version, command, sizeof(command));
+	if (command[0] && !is_said(list, command))
+		add(list, "%s: %s",
+		    strncmp(command, "apt-get", 7) ? "Rebuild it against the running Ruby, as the app's user"
+						   : "Reinstall its package",
+		    command);
 	add(list, "If it goes on, look for a fixed release of %s%s%s and show its authors this report.",
 	    blame->gem, blame->version[0] ? " newer than " : "", blame->version);
+}
+
+/* What the patterns say comes first, best pattern first, nothing twice. */
+static void add_diagnosed(cJSON *list, const cJSON *diagnosis)
+{
+	const cJSON *one, *remedy;
+
+	cJSON_ArrayForEach(one, diagnosis)
+	{
+		cJSON_ArrayForEach(remedy, cJSON_GetObjectItem(one, "remedies"))
+		{
+			if (!is_said(list, remedy->valuestring))
+				add(list, "%s", remedy->valuestring);
+		}
+	}
 }
 
 static void add_by_cause(cJSON *list, const struct crash *crash, enum cause cause)
@@ -79,6 +113,15 @@ static void add_by_cause(cJSON *list, const struct crash *crash, enum cause caus
 			  "MALLOC_PERTURB_=165, or under "
 			  "valgrind, to fail where it happens.");
 		break;
+	case CAUSE_BUFFER_OVERFLOW:
+		add(list,
+		    "Build the extension with -fsanitize=address, or run a worker under valgrind, to see who "
+		    "writes beyond its buffer.");
+		break;
+	case CAUSE_ASSERTION:
+		add(list,
+		    "Read the process's last line on stderr: it names the assertion, its file and its line.");
+		break;
 	case CAUSE_ABORT:
 		add(list, "Read the process's last lines on stderr: whoever calls abort() says why there.");
 		break;
@@ -99,12 +142,14 @@ static void add_by_cause(cJSON *list, const struct crash *crash, enum cause caus
 	}
 }
 
-cJSON *remedies_of(const struct crash *crash, enum cause cause, const struct blame *blame)
+cJSON *remedies_of(const struct crash *crash, enum cause cause, const struct blame *blame,
+		   const cJSON *diagnosis)
 {
 	cJSON *list = cJSON_CreateArray();
 
 	if (!list)
 		return NULL;
+	add_diagnosed(list, diagnosis);
 	add_by_cause(list, crash, cause);
 	if (cause != CAUSE_INJECTED && cause != CAUSE_OOM)
 		add_rebuild(list, blame);

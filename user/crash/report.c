@@ -14,6 +14,7 @@
 #include "user/base/json.h"
 #include "user/base/text.h"
 #include "user/base/when.h"
+#include "user/crash/diagnosis_match.h"
 #include "user/crash/report_parts.h"
 
 enum { REPORT_FORMAT = 2 };
@@ -88,9 +89,12 @@ static void add_process(cJSON *json, const struct crash_input *input, const stru
 	json_add_text(json, "agent_version", input->agent_version);
 }
 
-static void add_verdict(cJSON *json, const struct crash_input *input, enum cause cause, const char *evidence,
+static void add_verdict(cJSON *json, struct facts *facts, const char *evidence,
 			const struct crash_report *out)
 {
+	const struct crash_input *input = facts->input;
+	cJSON *diagnosis;
+
 	json_add_text(json, "signal", out->signal);
 	json_add_text(json, "code", out->code);
 	json_add_text(json, "fault_address", out->fault_address);
@@ -102,13 +106,15 @@ static void add_verdict(cJSON *json, const struct crash_input *input, enum cause
 	json_add_time(json, "confirmed_at",
 		      input->crash->confirmed_ns ? input->crash->confirmed_ns + input->wall_offset_ns : 0);
 	cJSON_AddItemToObject(json, "exit", crash_exit(input->crash->status));
-	cJSON_AddItemToObject(json, "diagnosis", cJSON_CreateArray());
-	cJSON_AddItemToObject(json, "remedies", remedies_of(input->crash, cause, &out->blame));
+	diagnosis = diagnose(input->diagnoses, facts);
+	cJSON_AddItemToObject(json, "diagnosis", diagnosis);
+	cJSON_AddItemToObject(json, "remedies",
+			      remedies_of(input->crash, facts->cause, &out->blame, diagnosis));
 }
 
-static char *report_print(const struct crash_input *input, enum cause cause, const char *evidence,
-			  const struct frames *frames, const struct crash_report *out)
+static char *report_print(struct facts *facts, const char *evidence, const struct crash_report *out)
 {
+	const struct crash_input *input = facts->input;
 	const struct crash *crash = input->crash;
 	cJSON *json = cJSON_CreateObject();
 	char *printed, *text;
@@ -117,14 +123,14 @@ static char *report_print(const struct crash_input *input, enum cause cause, con
 	cJSON_AddStringToObject(json, "id", out->id);
 	cJSON_AddStringToObject(json, "time", out->time);
 	add_process(json, input, out);
-	add_verdict(json, input, cause, evidence, out);
+	add_verdict(json, facts, evidence, out);
 	cJSON_AddItemToObject(json, "fault", part_fault(crash));
 	cJSON_AddItemToObject(json, "location", part_location(crash));
 	cJSON_AddItemToObject(json, "registers", part_registers(input));
 	cJSON_AddItemToObject(json, "code_bytes", part_code(input));
-	cJSON_AddItemToObject(json, "native_frames", part_frames(input, frames));
+	cJSON_AddItemToObject(json, "native_frames", part_frames(input, facts->frames));
 	cJSON_AddItemToObject(json, "ruby_frames", part_ruby_frames(input));
-	cJSON_AddItemToObject(json, "stack", part_whole_stack(input, frames));
+	cJSON_AddItemToObject(json, "stack", part_whole_stack(input, facts->frames));
 	cJSON_AddItemToObject(json, "unwind", part_unwind(input));
 	cJSON_AddItemToObject(json, "modules", part_modules(input));
 	cJSON_AddItemToObject(json, "vm_error", part_vm_error(crash));
@@ -149,18 +155,19 @@ int crash_report_new(const struct crash_input *input, struct crash_report **out)
 	struct frames *frames = frames_new(input);
 	struct abi_mismatch abi;
 	char evidence[288];
-	enum cause cause;
+	struct facts facts;
 	int err = -ENOMEM;
 
 	if (!report || !frames)
 		goto out;
 	abi_find(input, frames, &abi);
-	cause = cause_with_stack(input, frames, &abi, evidence, sizeof(evidence));
+	facts = (struct facts){.input = input, .frames = frames, .abi = &abi, .blame = &report->blame};
+	facts.cause = cause_with_stack(input, frames, &abi, evidence, sizeof(evidence));
 	text_clean(evidence);
-	blame_of(input, cause, frames, &abi, &report->blame);
-	fingerprint_of(input, cause, &report->blame, frames, report->fingerprint);
-	fill_columns(input, cause, report);
-	report->report_json = report_print(input, cause, evidence, frames, report);
+	blame_of(input, facts.cause, frames, &abi, &report->blame);
+	fingerprint_of(input, facts.cause, &report->blame, frames, report->fingerprint);
+	fill_columns(input, facts.cause, report);
+	report->report_json = report_print(&facts, evidence, report);
 	if (!report->report_json)
 		goto out;
 	if (input->region_count && !(report->maps_txt = maps_txt(input->regions, input->region_count)))

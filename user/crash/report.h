@@ -7,6 +7,7 @@
 #define LAPIDARY_REPORT_H
 
 #include "user/crash/bundle.h"
+#include "user/crash/diagnosis.h"
 #include "user/elf/unwind.h"
 #include "user/model/model.h"
 #include "user/probe/maps.h"
@@ -52,6 +53,7 @@ struct crash_input {
 	const struct unwind_result *unwound; /* what the examiner made of registers and stack; may be NULL */
 	const char *unwound_why;             /* why it is NULL: "the examiner died of SIGSEGV"; may be NULL */
 	const struct ev_ruby *ruby_stack;    /* may be NULL: no such record came */
+	const struct diagnoses *diagnoses;   /* known patterns; may be NULL */
 	const char *flight;                  /* events.jsonl, may be NULL */
 	size_t flight_size;
 	uint64_t wall_offset_ns;                          /* CLOCK_REALTIME minus CLOCK_BOOTTIME */
