@@ -109,7 +109,7 @@ static int by_number(const void *a, const void *b)
 /* The functions that stand on the stack more than once, in no order. */
 static uint64_t add_recursion(uint64_t digest, const struct crash_input *input, const struct frames *frames)
 {
-	uint64_t tokens[OVERFLOW_FRAMES];
+	uint64_t tokens[OVERFLOW_FRAMES] = {0};
 	size_t count = 0;
 
 	for (size_t i = 0; i < frames->count && count < OVERFLOW_FRAMES; i++)
