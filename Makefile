@@ -116,7 +116,7 @@ build/fuzz/%: tests/fuzz/%.c $(SRC) | $(GEN)/lapidary.skel.h $(GEN)/features.ske
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -I. -I$(GEN) \
 		-DLAPIDARY_VERSION='"fuzz"' -DLAPIDARY_DATADIR='"."' -o $@ $< \
-		$(foreach f,$(FLOORS),$(if $(filter $(OUT)/lib$(f).a,$(call archives_for,$(firstword $(subst _, ,$*)))),$(wildcard user/$(f)/*.c))) \
+		$(foreach f,$(FLOORS),$(if $(filter $(OUT)/lib$(f).a,$(call archives_for,$(firstword $(subst _, ,$*)))),$(filter-out user/cli/main.c,$(wildcard user/$(f)/*.c)))) \
 		$(LDLIBS)
 
 # --- for people -------------------------------------------------------------------------------------

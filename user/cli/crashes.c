@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `lapidary crashes`: what was recorded, newest first. Reads the store; no agent is needed. */
+/*
+ * `lapidary crashes`: what was recorded, newest first, or one row for all that are alike. Reads the store; no
+ * agent is needed.
+ */
 #include <stdio.h>
 #include <string.h>
 #include "user/base/json.h"
 #include "user/base/text.h"
 #include "user/cli/commands.h"
+#include "user/cli/crash_show.h"
 #include "user/cli/documents.h"
 
 /* "pg 1.5.4", or the module's base name when no gem is known; "?" is nobody. */
@@ -23,6 +27,7 @@ static void add_row(struct grid *grid, const cJSON *crash)
 {
 	const cJSON *blame = cJSON_GetObjectItem(crash, "blame");
 	const char *state = json_text(crash, "bundle_state");
+	double after = json_number(crash, "finished_after_ms", -1);
 	char time[24], who[128];
 
 	blame_text(blame, who, sizeof(who));
@@ -35,7 +40,68 @@ static void add_row(struct grid *grid, const cJSON *crash)
 	grid_cell(grid, TINT_NONE, "%s", json_text(crash, "fault_address"));
 	grid_cell(grid, TINT_YELLOW, "%s", who);
 	grid_cell(grid, TINT_DIM, "%s", json_text(blame, "confidence"));
-	grid_cell(grid, strcmp(state, "whole") ? TINT_RED : TINT_DIM, "%s", state);
+	if (after >= 0 && !strcmp(state, "whole"))
+		grid_cell(grid, TINT_DIM, "whole in %.1f ms", after);
+	else
+		grid_cell(grid, strcmp(state, "whole") ? TINT_RED : TINT_DIM, "%s", state);
+}
+
+static void names_text(const cJSON *names, char *out, size_t size)
+{
+	const cJSON *one;
+	size_t used = 0;
+
+	out[0] = '\0';
+	cJSON_ArrayForEach(one, names)
+	{
+		if (cJSON_IsString(one))
+			text_add(out, size, &used, "%s%s", used ? "," : "", one->valuestring);
+	}
+}
+
+static void add_group(struct grid *grid, const cJSON *group)
+{
+	char first[24], last[24], who[128], apps[96], hosts[96];
+	double hidden = json_number(group, "suppressed", 0);
+
+	blame_text(cJSON_GetObjectItem(group, "blame"), who, sizeof(who));
+	names_text(cJSON_GetObjectItem(group, "apps"), apps, sizeof(apps));
+	names_text(cJSON_GetObjectItem(group, "hosts"), hosts, sizeof(hosts));
+	grid_cell(grid, TINT_CYAN, "%s", json_text(group, "fingerprint"));
+	grid_cell(grid, TINT_RED, "%.0f", json_number(group, "count", 0));
+	grid_cell(grid, TINT_DIM, hidden > 0 ? "%.0f" : "-", hidden);
+	grid_cell(grid, TINT_NONE, "%s", time_short(json_text(group, "first"), first));
+	grid_cell(grid, TINT_NONE, "%s", time_short(json_text(group, "last"), last));
+	grid_cell(grid, TINT_BOLD, "%s", apps);
+	grid_cell(grid, TINT_NONE, "%s", hosts);
+	grid_cell(grid, TINT_NONE, "%s", json_text(group, "cause"));
+	grid_cell(grid, TINT_YELLOW, "%s", who);
+	grid_cell(grid, TINT_NONE, "%s", json_text(group, "top_frame"));
+	grid_cell(grid, TINT_CYAN, "%s", json_text(group, "example"));
+}
+
+/* The innermost frame of each group's example. */
+static int read_groups(struct store_reader *reader, const struct store_filter *filter, cJSON **out)
+{
+	int err = store_groups(reader, filter, out);
+	cJSON *group;
+
+	if (err)
+		return err;
+	cJSON_ArrayForEach(group, cJSON_GetObjectItem(*out, "groups"))
+	{
+		struct frame_line frame = {.how = ""};
+		cJSON *report = NULL;
+		char place[4608];
+
+		if (!store_report(reader, json_text(group, "example"), &report, place, sizeof(place)) &&
+		    frame_count(report))
+			frame_line(report, 0, &frame);
+		text_clean(frame.what);
+		json_add_text(group, "top_frame", frame.what);
+		cJSON_Delete(report);
+	}
+	return 0;
 }
 
 /* A damaged bundle is listed, and what is wrong with it is said. */
@@ -51,7 +117,7 @@ static void tell_damage(const cJSON *all)
 	}
 }
 
-static const char synopsis[] = "crashes [--app APP] [--cause CAUSE] [--gem GEM] [--fingerprint FP] "
+static const char synopsis[] = "crashes [--group] [--app APP] [--cause CAUSE] [--gem GEM] [--fingerprint FP] "
 			       "[--since T] [--until T] [--limit N] [--json]";
 
 static const char about[] =
@@ -62,13 +128,16 @@ static const char about[] =
 	"bus, unknown.\n";
 
 static const char options[] =
+	"  --group                                                 one row for all that are alike\n"
 	"  --app APP, --cause CAUSE, --gem GEM, --fingerprint FP   only those\n"
 	"  --since T, --until T                                    only those in this time\n"
 	"  --limit N                                               at most N (default 1000)\n"
-	"  --json                                                  one JSON object: {\"crashes\":[…]}\n";
+	"  --json                                                  one JSON object: {\"crashes\":[…]},\n"
+	"                                                          or {\"groups\":[…]}\n";
 
 static const char examples[] =
 	"  lapidary crashes --since 1h\n"
+	"  lapidary crashes --group --since 7d\n"
 	"  lapidary crashes --app shop --cause null\n"
 	"  lapidary crashes --json | jq -r '.crashes[] | [.time, .blame.gem, .fingerprint] | @tsv'\n";
 
@@ -83,7 +152,20 @@ static const struct documents crashes = {
 	.remark = tell_damage,
 };
 
+static const struct documents groups = {
+	.name = "groups",
+	.help = {synopsis, about, options, examples},
+	.heads = "fingerprint|crashes>|counted only>|first (UTC)|last (UTC)|apps|hosts|cause|blame|innermost "
+		 "frame|example",
+	.row = add_group,
+	.read = read_groups,
+	.flags = LISTING_APP | LISTING_CAUSE | LISTING_GEM | LISTING_FINGERPRINT | LISTING_TIME |
+		 LISTING_LIMIT,
+};
+
 int cmd_crashes(int argc, char **argv)
 {
-	return documents_run(&crashes, argc, argv);
+	const struct documents *which = option_take(&argc, argv, "--group") ? &groups : &crashes;
+
+	return documents_run(which, argc, argv);
 }

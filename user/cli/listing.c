@@ -13,6 +13,7 @@
 #include "user/base/when.h"
 #include "user/cli/grid.h"
 #include "user/cli/listing.h"
+#include "user/crash/report.h"
 
 bool option_take(int *argc, char **argv, const char *flag)
 {
@@ -81,6 +82,26 @@ static bool moment_parse(const char *text, uint64_t *out)
 	return when_parse(text, out);
 }
 
+/* Classes are numbered from CAUSE_UNKNOWN on; past the last there is no name but that one. */
+static bool cause_known(const char *name)
+{
+	for (int i = CAUSE_UNKNOWN; i == CAUSE_UNKNOWN || strcmp(cause_name((enum cause)i), "unknown") != 0;
+	     i++)
+		if (!strcmp(cause_name((enum cause)i), name))
+			return true;
+	return false;
+}
+
+static int refuse_cause(const char *value)
+{
+	char names[512] = "";
+	size_t used = 0;
+
+	for (int i = CAUSE_UNKNOWN + 1; strcmp(cause_name((enum cause)i), "unknown") != 0; i++)
+		text_add(names, sizeof(names), &used, "%s, ", cause_name((enum cause)i));
+	return usage_error("--cause: '%.64s' is no cause: %sunknown", value, names);
+}
+
 static bool word_apply(struct listing *listing, unsigned flag, const char *value)
 {
 	uint64_t number = 0;
@@ -91,7 +112,7 @@ static bool word_apply(struct listing *listing, unsigned flag, const char *value
 		return true;
 	case LISTING_CAUSE:
 		listing->filter.cause = value;
-		return true;
+		return cause_known(value);
 	case LISTING_GEM:
 		listing->filter.gem = value;
 		return true;
@@ -142,6 +163,8 @@ static int flag_apply(struct listing *listing, int argc, char **argv, int *i, un
 									   : &listing->filter.until_wall_ns);
 		else
 			good = word_apply(listing, words[k].flag, value);
+		if (!good && words[k].flag == LISTING_CAUSE)
+			return refuse_cause(value);
 		if (!good)
 			return usage_error("%s: '%s' is not %s", words[k].name, value, words[k].wanted);
 		return -1;
