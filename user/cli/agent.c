@@ -155,8 +155,9 @@ static int open_model(struct agent *agent)
 	agent->scratch = malloc(EV_RECORD_MAX);
 	decide_wire(agent);
 	if (!agent->pipeline || !agent->gaps || !agent->maps || !agent->scratch ||
-	    crash_stage_new(agent) != 0 || acting_new(agent) != 0 || watch_new(agent, &agent->watch) != 0 ||
-	    mappings_new(&agent->mappings) != 0 || proc_open(agent) != 0)
+	    crash_stage_new(agent) != 0 || reports_new(agent) != 0 || acting_new(agent) != 0 ||
+	    watch_new(agent, &agent->watch) != 0 || mappings_new(&agent->mappings) != 0 ||
+	    proc_open(agent) != 0)
 		return command_error(EXIT_INTERNAL, "no memory");
 	return 0;
 }
@@ -335,9 +336,9 @@ static int drop_privileges(struct agent *agent)
 
 static int start(struct agent *agent)
 {
-	int (*const steps[])(struct agent *) = {open_words, open_host,       open_store,
-						open_model, open_probes,     open_targets,
-						open_loop,  open_app_socket, drop_privileges};
+	int (*const steps[])(struct agent *) = {open_words,      open_host,    open_store, open_model,
+						open_probes,     open_targets, open_loop,  open_app_socket,
+						drop_privileges, reports_start};
 	int code = 0;
 
 	for (size_t i = 0; !code && i < sizeof(steps) / sizeof(steps[0]); i++)

@@ -10,6 +10,7 @@
  *   agent_mappings.c mmap records, in order with the births
  *   agent_proc.c     reading /proc beside the loop
  *   agent_crash.c    captures, and from a confirmed crash to the store
+ *   agent_report.c   what crashing processes write
  *   agent_decide.c   incidents and decisions to gate, store and terminal
  *   agent_act.c      breakers, holds, restarts: what the gate let through, carried out
  *   agent_pages.c    the state pages
@@ -85,6 +86,7 @@ struct agent {
 	struct mappings *mappings; /* agent_mappings.c */
 	struct table *captures;    /* agent_crash.c */
 	struct table *frames;      /* the same: Ruby frames whose fault is still to come */
+	struct reports *reports;   /* agent_report.c */
 	struct ev_head *scratch;   /* EV_RECORD_MAX: the record being decoded */
 
 	uint64_t wall_offset_ns; /* CLOCK_REALTIME minus CLOCK_BOOTTIME at the start */
@@ -174,6 +176,17 @@ void crash_confirmed(struct agent *agent, const struct crash *confirmed, const c
 void crash_ended(struct agent *agent, const struct notice *notice);
 /* Everything up to this moment that is a crash has been handed to the store. */
 uint64_t crash_settled_ns(const struct agent *agent);
+
+/* agent_report.c */
+int reports_new(struct agent *agent);
+void reports_free(struct agent *agent);
+int reports_start(struct agent *agent); /* after the drop of privileges; says itself why not */
+void report_written(struct agent *agent, const struct ev_written *ev);
+/* Its report has been handed to the store: what it wrote may follow. */
+void report_crash(struct agent *agent, const struct crash *crash);
+void report_ended(struct agent *agent, const struct ev_head *exit);
+void reports_settle(struct agent *agent); /* when the rings are empty */
+void reports_tick(struct agent *agent);
 
 /* agent_decide.c */
 void decide_wire(struct agent *agent); /* fills agent->sink */

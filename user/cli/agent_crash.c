@@ -254,6 +254,8 @@ void crash_confirmed(struct agent *agent, const struct crash *confirmed, const c
 		if (store_crash(agent->store, report) != 0)
 			log_say(LOG_ERROR, "store", "no room for crash %s: the queue of the store is full",
 				crash.id);
+		else
+			report_crash(agent, &crash);
 	}
 	free(regions);
 	free(flight);

@@ -136,10 +136,16 @@ static int take(void *context, const void *record, size_t size)
 		return 0;
 	}
 	gaps_note(agent->gaps, ev);
+	if (ev->type == EV_WRITTEN) {
+		report_written(agent, (const struct ev_written *)ev);
+		return 0;
+	}
 	prepare(agent, ev);
 	agent_feed(agent, ev);
 	if (ev->type == EV_EXEC || ev->type == EV_EXIT)
 		watch_ended(agent, ev);
+	if (ev->type == EV_EXIT)
+		report_ended(agent, ev);
 	tell_gaps(agent);
 	return 0;
 }
@@ -156,8 +162,10 @@ void agent_drain(struct agent *agent)
 
 	if (got < 0 && agent->ring_errors++ == 0)
 		log_say(LOG_ERROR, "ring", "reading the rings failed: %s", strerror(-got));
-	if (got >= 0)
-		agent->drained_ns = before;
+	if (got < 0)
+		return;
+	agent->drained_ns = before;
+	reports_settle(agent);
 }
 
 void agent_begin(struct agent *agent)
@@ -236,6 +244,7 @@ void agent_tick(struct agent *agent)
 	tell_drops(agent);
 	tell_store(agent);
 	tell_clock(agent);
+	reports_tick(agent);
 	mappings_tick(agent);
 	targets_tick(agent->targets, tick.time_ns);
 	watch_tick(agent, tick.time_ns);

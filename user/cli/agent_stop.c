@@ -89,6 +89,7 @@ void agent_stop(struct agent *agent)
 	mappings_free(agent->mappings);
 	table_free(agent->readers);
 	crash_stage_free(agent);
+	reports_free(agent);
 	if (agent->store && store_close(agent->store, agent->config.stop_timeout_ms) != 0)
 		agent->exit_code = agent->exit_code ? agent->exit_code : EXIT_FORCED;
 	maps_free(agent->maps);
