@@ -136,8 +136,8 @@ demo: ## the whole story on real parts: crash, verdict, breaker, fresh worker; 9
 	@scripts/demo
 
 bench: ## measure cost, memory and latency; minutes
-	@$(MAKE) --no-print-directory bench-query bench-memory bench-latency
-bench-query bench-memory bench-latency: all
+	@$(MAKE) --no-print-directory bench-query bench-memory bench-latency bench-capture
+bench-query bench-memory bench-latency bench-capture: all
 	@tests/bench/$(@:bench-%=%)
 
 lint: ## format, static analysis, layers
@@ -166,6 +166,6 @@ clean:
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
-.PHONY: FORCE all unit fuzz run test demo bench bench-query bench-memory bench-latency lint asan install clean help
+.PHONY: FORCE all unit fuzz run test demo bench bench-query bench-memory bench-latency bench-capture lint asan install clean help
 
 -include $(OBJ:.o=.d) $(BPF_OBJ:.o=.d) $(UNIT:=.d)

@@ -2,8 +2,8 @@
 /*
  * The Ruby frames that the kernel side walks, against what Ruby itself says of them: each case of
  * probe_ruby.rb dies of a real fault, and method, file and line of every frame must be those of its own
- * crash report (needs root, otherwise skipped). On this host's Ruby, and on each one whose root is named in
- * LAPIDARY_RUBY_ROOTS (separated by colons).
+ * crash report (needs root, otherwise skipped). On this host's Ruby, and on each one that scripts/rubies has
+ * made: 2.7 with its global context, 3.3 stripped of the symbol that names it.
  */
 #include "tests/unit/probe_watch.h"
 #include <errno.h>
@@ -262,11 +262,19 @@ static int run_all(void)
 
 int main(void)
 {
-	char *roots = getenv("LAPIDARY_RUBY_ROOTS"), *copy = roots ? strdup(roots) : NULL;
+	const char *folder = getenv("LAPIDARY_RUBIES");
+	char pattern[300];
 	int failed = run_all();
+	glob_t found;
 
-	for (root = copy ? strtok(copy, ":") : NULL; root; root = strtok(NULL, ":"))
+	snprintf(pattern, sizeof(pattern), "%s/*/usr/bin/ruby", folder ? folder : "build/rubies");
+	if (glob(pattern, 0, NULL, &found) != 0)
+		return failed;
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		found.gl_pathv[i][strlen(found.gl_pathv[i]) - strlen("/usr/bin/ruby")] = '\0';
+		root = found.gl_pathv[i];
 		failed += run_all();
-	free(copy);
+	}
+	globfree(&found);
 	return failed;
 }
