@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Generated crashes: whatever a process looked like when it died, the report is made, is one JSON document
- * of its schema; and a fingerprint is the same for the same bug wherever it happens.
- * LAPIDARY_SEED repeats a run. Run from the top of the tree.
+ * Generated crashes of one bug and of two: a fingerprint is the same for the same bug wherever it happens,
+ * and another for another. LAPIDARY_SEED repeats a run.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,113 +10,9 @@
 #include <stdlib.h>
 #include <cmocka.h>
 #include "tests/crash_make.h"
-#include "user/base/digest.h"
-#include "user/base/json.h"
-#include "user/base/parse.h"
-#include "user/base/schema.h"
-#include "user/base/when.h"
+#include "tests/draw.h"
 
 enum { CASES = 400 };
-
-static uint64_t seed;
-static cJSON *schema;
-
-static uint64_t draw(uint64_t below)
-{
-	return digest_mix(seed += 0x9e3779b97f4a7c15ull) % below;
-}
-
-static void draw_bytes(void *out, size_t size)
-{
-	for (size_t i = 0; i < size; i++)
-		((uint8_t *)out)[i] = (uint8_t)draw(256);
-}
-
-/* Addresses that matter: NULL, small, mapped, near the stack, no address at all. */
-static uint64_t draw_address(void)
-{
-	static const uint64_t bases[] = {0,          0x1000,  MADE_LIBC,          MADE_RUBY, MADE_PG,
-					 MADE_LIBPQ, MADE_SP, 0x4141414141414141, ~0ull};
-
-	return bases[draw(9)] + draw(3) * draw(0x40000);
-}
-
-static void draw_fault(struct made *made)
-{
-	static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS};
-	static const int codes[] = {1, 2, 3, 4, 128, 0, -1, -6, 77};
-	struct ev_fault *fault = &made->crash.fault;
-
-	for (int i = 0; i < REG_COUNT; i++)
-		fault->regs[i] = draw_address();
-	fault->signal = (uint32_t)signals[draw(6)];
-	fault->code = codes[draw(9)];
-	fault->address = draw(3) ? draw_address() : fault->regs[REG_IP_];
-	fault->error_code = draw(32);
-	fault->trap_nr = draw(20);
-	fault->flags = (uint32_t)draw(64);
-	fault->handler = draw(4) ? draw_address() : draw(2);
-	fault->sender_tgid = draw(2) ? made->crash.process.tgid : (uint32_t)draw(100000);
-	draw_bytes(fault->missing, sizeof(fault->missing));
-	draw_bytes(fault->comm, sizeof(fault->comm) - 1);
-}
-
-static void draw_crash(struct made *made)
-{
-	struct crash *crash = &made->crash;
-
-	crash_make(made, "a1");
-	draw_fault(made);
-	made_locate(made, draw(3) ? made->regions[draw(4)].path : "", draw_address(), draw(0x30000));
-	crash->location.what = (uint32_t)draw(7);
-	crash->location.build_id_len = (uint8_t)draw(24);
-	crash->location.source = (uint32_t)draw(6);
-	for (size_t at = 0; at + 8 <= sizeof(made->stack); at += 8)
-		if (!draw(8))
-			made_push(made, at, draw_address());
-	crash->fatal.kind = (uint32_t)(draw(4) ? 0 : draw(7));
-	draw_bytes(crash->fatal.message, draw(sizeof(crash->fatal.message)));
-	crash->oom = !draw(8);
-	crash->has_fault = draw(8) != 0;
-	crash->status = draw(2) ? -1 : (int32_t)draw(65536);
-	crash->confirmed_by = (enum confirmation)draw(5);
-	crash->role = (enum role)draw(4);
-	draw_bytes(crash->app, draw(sizeof(crash->app)));
-	draw_bytes(crash->sql, draw(sizeof(crash->sql)));
-	draw_bytes(crash->comm, sizeof(crash->comm) - 1);
-	if (!draw(4))
-		made->input.stack = NULL, made->input.stack_size = 0;
-	if (!draw(4))
-		made->input.regions = NULL, made->input.region_count = 0;
-	if (!draw(4))
-		made->input.flight = NULL;
-}
-
-static void test_reports(void **state)
-{
-	static struct made made;
-
-	(void)state;
-	for (int i = 0; i < CASES; i++) {
-		struct crash_report *report;
-		char why[512];
-		cJSON *json;
-
-		draw_crash(&made);
-		assert_int_equal(crash_report_new(&made.input, &report), 0);
-		json = cJSON_Parse(report->report_json);
-		assert_non_null(json);
-		if (schema_check(schema, json, why, sizeof(why)))
-			fail_msg("case %d: %s\n%s", i, why, report->report_json);
-		/* one confidence, and a gem only with a module */
-		assert_true(report->blame.confidence[0]);
-		assert_true(report->blame.module[0]);
-		if (!strcmp(report->blame.confidence, "none"))
-			assert_string_equal(report->blame.gem, "");
-		cJSON_Delete(json);
-		crash_report_free(report);
-	}
-}
 
 /* What differs from host to host and from one instance to the next. */
 static void move_elsewhere(struct made *made)
@@ -151,14 +46,14 @@ static void move_elsewhere(struct made *made)
 /* A crash of one of the shapes that real ones have. */
 static void draw_bug(struct made *made)
 {
-	static const uint64_t bases[] = {MADE_LIBC, MADE_RUBY, MADE_PG, MADE_LIBPQ};
+	static const uint64_t at[] = {MADE_LIBC, MADE_RUBY, MADE_PG, MADE_LIBPQ};
 	size_t where = draw(4);
 
 	crash_make(made, "a1");
-	made_locate(made, made->regions[where].path, bases[where], 0x1000 + draw(0x20000));
+	made_locate(made, made->regions[where].path, at[where], 0x1000 + draw(0x20000));
 	made->crash.fault.address = draw(0x1000);
 	for (int i = 0; i < 4; i++)
-		made_push(made, draw(512) * 8, bases[draw(4)] + draw(0x20000));
+		made_push(made, draw(512) * 8, at[draw(4)] + draw(0x20000));
 }
 
 static void fingerprint(const struct made *made, char out[20])
@@ -210,37 +105,183 @@ static void test_different(void **state)
 	}
 }
 
-static int start(void **state)
-{
-	const char *text = getenv("LAPIDARY_SEED");
-	char why[256];
+static const uint64_t bases[] = {MADE_LIBC, MADE_RUBY, MADE_PG, MADE_LIBPQ};
 
-	(void)state;
-	if (!text || !parse_u64(text, &seed))
-		seed = when_wall_now();
-	print_message("LAPIDARY_SEED=%llu\n", (unsigned long long)seed);
-	if (json_read("rules/schema/report.schema.json", 1 << 20, &schema, why, sizeof(why)))
-		fail_msg("%s", why);
-	return 0;
+static bool is_shared(uint64_t address)
+{
+	return address < MADE_PG;
 }
 
-static int finish(void **state)
+/* A crash that was unwound: some calls in shared and own code, below a method of pg that bytecode called. */
+static void draw_unwound(struct made *made)
+{
+	size_t calls = 1 + draw(5);
+
+	crash_make(made, "a1");
+	for (size_t i = 0; i < calls; i++) {
+		uint64_t base = bases[i + 1 == calls ? 2 : draw(4)],
+			 function = base + 0x1000 + draw(0x1000) * 16;
+		/* what every build exports, what debug symbols name, and what nothing does */
+		const char *symbol = draw(3) == 0 ? "" : draw(2) ? "inner_function" : "rb_str_new";
+
+		made_frame(made, function + draw(16), function, base == MADE_LIBC ? "" : symbol);
+	}
+	/* the outermost of it is the method that bytecode called */
+	made_ruby(made, made->unwound.frames[made->unwound.count - 1].function, "exec");
+	made_ruby(made, 0, "report");
+	made_frame(made, MADE_RUBY + 0x50000, MADE_RUBY + 0x4ff00, "");
+	made_locate(made, made->regions[0].path, made->unwound.frames[0].pc, 0);
+	for (size_t i = 0; i < 4; i++)
+		if (made->unwound.frames[0].pc >= made->regions[i].start &&
+		    made->unwound.frames[0].pc < made->regions[i].end)
+			made_locate(made, made->regions[i].path,
+				    made->regions[i].start - made->regions[i].offset,
+				    made->unwound.frames[0].pc - made->regions[i].start +
+					    made->regions[i].offset);
+}
+
+static void shuffle_regions(struct made *made)
+{
+	for (size_t i = 3; i > 0; i--) {
+		size_t other = draw(i + 1);
+		struct maps_region keep = made->regions[i];
+
+		made->regions[i] = made->regions[other];
+		made->regions[other] = keep;
+	}
+}
+
+/* Another host: no debug symbols of libc and Ruby, other callers beyond the bytecode, another order of maps.
+ */
+static void unwind_elsewhere(struct made *made)
+{
+	uint64_t slide = (draw(1 << 20) + 1) << 12;
+	size_t count = made->unwound.count, more = draw(6);
+
+	for (size_t i = 0; i < 4; i++) {
+		made->regions[i].start += slide;
+		made->regions[i].end += slide;
+	}
+	for (size_t i = 0; i < count; i++) {
+		struct unwind_frame *frame = &made->unwound.frames[i];
+
+		if (is_shared(frame->pc) && strncmp(frame->symbol, "rb_", 3) != 0)
+			frame->symbol[0] = '\0';
+		frame->pc += slide;
+		frame->function += slide;
+	}
+	made->ruby.frames[0].address += slide;
+	made->crash.fault.regs[REG_IP_] += slide;
+	made->crash.location.map_start += slide;
+	for (size_t i = 0; i < more; i++) {
+		made_frame(made, bases[draw(4)] + slide + draw(0x20000) + 0x1000, 0, draw(2) ? "caller" : "");
+		made_ruby(made, 0, draw(2) ? "block in call" : "call");
+	}
+	shuffle_regions(made);
+	made->input.host = "another";
+	made->crash.process.tgid = (uint32_t)draw(4000000);
+	made->ruby.frames[0].line = (int32_t)draw(1000);
+	made->ruby.frames[1].line = (int32_t)draw(1000);
+}
+
+static void test_stable_unwound(void **state)
+{
+	static struct made here;
+
+	(void)state;
+	for (int i = 0; i < CASES; i++) {
+		char first[20], second[20];
+
+		draw_unwound(&here);
+		fingerprint(&here, first);
+		unwind_elsewhere(&here);
+		fingerprint(&here, second);
+		if (strcmp(first, second))
+			fail_msg("case %d: %s became %s", i, first, second);
+	}
+}
+
+/* A recursion is one bug, however deep it went and whichever call hit the end of the stack. */
+static void draw_overflow(struct made *made, const uint64_t functions[2], size_t skip)
+{
+	size_t depth = 20 + draw(200);
+
+	crash_make(made, "a1");
+	made->crash.fault.address = MADE_SP - 8 * (1 + draw(100));
+	if (draw(2))
+		made_frame(made, MADE_LIBC + 0x3000 + draw(0x1000), MADE_LIBC + 0x3000, "memset");
+	for (size_t i = 0; i < depth; i++)
+		made_frame(made, functions[(i + skip) % 2] + draw(64), functions[(i + skip) % 2], "");
+}
+
+static void test_recursion(void **state)
+{
+	static struct made made;
+
+	(void)state;
+	for (int i = 0; i < CASES; i++) {
+		uint64_t one[2] = {MADE_PG + 0x1000 + draw(0x800) * 64, MADE_PG + 0x22000};
+		uint64_t two[2] = {one[0] + 0x100, MADE_PG + 0x22000};
+		char first[20], second[20];
+
+		draw_overflow(&made, one, 0);
+		fingerprint(&made, first);
+		draw_overflow(&made, one, 1);
+		fingerprint(&made, second);
+		assert_string_equal(first, second);
+		draw_overflow(&made, two, 0);
+		fingerprint(&made, second);
+		assert_string_not_equal(first, second);
+	}
+}
+
+/* The function of the extension, what it called of Ruby, the class: each makes another bug. */
+static void test_different_unwound(void **state)
+{
+	static struct made made;
+
+	(void)state;
+	for (int i = 0; i < CASES; i++) {
+		struct unwind_frame *method;
+		char first[20], second[20];
+
+		do
+			draw_unwound(&made);
+		while (made.unwound.count > 4);
+		method = &made.unwound.frames[made.unwound.count - 2];
+		fingerprint(&made, first);
+		snprintf(method->symbol, sizeof(method->symbol), "another_function");
+		fingerprint(&made, second);
+		assert_string_not_equal(first, second);
+		made.crash.fault.address = 0x5555555555;
+		fingerprint(&made, first);
+		assert_string_not_equal(first, second);
+		made.regions[2].path = "/var/lib/gems/3.1.0/gems/mysql2-0.5.4/lib/mysql2/mysql2.so";
+		fingerprint(&made, second);
+		assert_string_not_equal(first, second);
+	}
+}
+
+static int start(void **state)
 {
 	(void)state;
-	cJSON_Delete(schema);
+	draw_start();
 	return 0;
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		{"Property 17: every crash gives a whole report, parts that are not there included",
-		 test_reports, NULL, NULL, NULL},
 		{"Property 18: one bug has one fingerprint, over addresses, hosts and instances", test_stable,
 		 NULL, NULL, NULL},
+		{"Property 18: the same where it was unwound, over debug symbols, callers and order of maps",
+		 test_stable_unwound, NULL, NULL, NULL},
+		{"Property 18: a recursion is one bug at any depth", test_recursion, NULL, NULL, NULL},
 		{"Property 18: other places and causes have other fingerprints", test_different, NULL, NULL,
 		 NULL},
+		{"Property 18: other functions, classes and modules have other fingerprints",
+		 test_different_unwound, NULL, NULL, NULL},
 	};
 
-	return cmocka_run_group_tests(tests, start, finish);
+	return cmocka_run_group_tests(tests, start, NULL);
 }

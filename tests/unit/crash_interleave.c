@@ -68,6 +68,8 @@ static const struct {
 	{"the same, without symbols: the first run stays", "???l?", "rr", "0 1 2 R0 R1 3"},
 	{"a method of Ruby itself fails", "?2??x1?l", "c2rc1r", "0=0 R1 3=2 R3 5"},
 	{"a C function that calls itself was called once", "x1x1x1vl", "c1r", "0 1 2=0 R1 4"},
+	{"the same in Ruby itself", "?1?1vl", "c1r", "0 1=0 R1 3"},
+	{"the same where the interpreter is not known", "x1x1l", "c1", "0 1=0 2"},
 	{"the same method, called twice", "x1vx1vl", "c1rc1r", "0=0 R1 2=2 R3 4"},
 	{"a call that the native stack lacks", "x1vl", "c1rc2rr", "0=0 R1 R2 R3 R4 2"},
 	{"a call that Ruby's stack lacks", "x1vx2vl", "c1r", "0=0 R1 2 4"},

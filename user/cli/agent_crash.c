@@ -223,6 +223,7 @@ void crash_confirmed(struct agent *agent, const struct crash *confirmed, const c
 		.ruby_stack = capture ? capture->ruby : NULL,
 		.no_registers =
 			strcmp(capture_level(agent, crash.process.tgid, crash.process.start_ns), "none") == 0,
+		.stack_limit = agent->config.stack_bytes,
 		.diagnoses = agent->diagnoses,
 		.wall_offset_ns = agent->wall_offset_ns,
 		.host = agent->host,

@@ -76,9 +76,10 @@ void abi_find(const struct crash_input *input, const struct frames *frames, stru
 	for (size_t i = 0; i < input->region_count; i++) {
 		const char *path = input->regions[i].path;
 
-		if (path && module_kind(path, &gem) == MODULE_EXTENSION && is_mismatch(&gem, out->running)) {
+		/* of several the first by name: the order in which they are mapped differs from host to host
+		 */
+		if (path && module_kind(path, &gem) == MODULE_EXTENSION && is_mismatch(&gem, out->running) &&
+		    (out->where == ABI_NONE || strcmp(text_base(path), text_base(out->path)) < 0))
 			take(out, ABI_MAPPED, path, &gem);
-			return;
-		}
 	}
 }

@@ -49,7 +49,7 @@ struct crash_input {
 	bool no_registers;    /* the configuration forbids them */
 	const uint8_t *stack; /* may be NULL: registers alone */
 	size_t stack_size;
-	size_t stack_limit;                  /* of the capture; 0: EV_STACK_MAX */
+	size_t stack_limit;                  /* of the capture; 0: EV_STACK_LARGE */
 	const struct unwind_result *unwound; /* what the examiner made of registers and stack; may be NULL */
 	const char *unwound_why;             /* why it is NULL: "the examiner died of SIGSEGV"; may be NULL */
 	const struct ev_ruby *ruby_stack;    /* may be NULL: no such record came */

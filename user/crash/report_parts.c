@@ -170,7 +170,7 @@ cJSON *part_capture(const struct crash_input *input)
 		json_add_count(json, "took_ns", crash->fault.capture_ns);
 	else
 		cJSON_AddNullToObject(json, "took_ns");
-	json_add_count(json, "stack_limit", input->stack_limit ? input->stack_limit : EV_STACK_MAX);
+	json_add_count(json, "stack_limit", input->stack_limit ? input->stack_limit : EV_STACK_LARGE);
 	return json;
 }
 
