@@ -183,8 +183,10 @@ static void add_frame(cJSON *list, const char *side, const struct frame_line *li
 	cJSON *frame = cJSON_CreateObject();
 	char text[300];
 
-	snprintf(text, sizeof(text), "%s%s%s%s", line->what, *line->where ? " (" : "", line->where,
-		 *line->where ? ")" : "");
+	bool named = *line->where && strncmp(line->where, "0x", 2) != 0; /* addresses are no news here */
+
+	snprintf(text, sizeof(text), "%s%s%s%s", line->what, named ? " (" : "", named ? line->where : "",
+		 named ? ")" : "");
 	text_clean(text);
 	cJSON_AddStringToObject(frame, "in", side);
 	cJSON_AddStringToObject(frame, "frame", *text ? text : "?");

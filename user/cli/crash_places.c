@@ -35,7 +35,7 @@ static const char *file_at(const struct places *places, uint64_t address, uint64
 	const cJSON *module;
 	uint64_t start, end;
 
-	if (map && *map->path) {
+	if (map && *map->path && strncmp(map->path, "[stack", 6) != 0) {
 		*offset = address - map->start + map->offset;
 		return map->path;
 	}
@@ -53,7 +53,10 @@ static const char *file_at(const struct places *places, uint64_t address, uint64
 static bool in_stack(const struct places *places, uint64_t address)
 {
 	const struct bundle_stack *stack = &places->stack;
+	const struct bundle_map *map = bundle_maps_find(&places->maps, address);
 
+	if (map && !strncmp(map->path, "[stack", 6))
+		return true;
 	return places->has_stack && address >= stack->address - stack->address % PAGE &&
 	       address < stack->address + stack->size;
 }
@@ -99,7 +102,9 @@ void place_text(const struct places *places, uint64_t address, char *out, size_t
 
 	switch (class) {
 	case PLACE_STACK:
-		if (address < places->stack.address)
+		if (!places->has_stack)
+			snprintf(out, size, "stack");
+		else if (address < places->stack.address)
 			snprintf(out, size, "stack, %llu below its pointer",
 				 (unsigned long long)(places->stack.address - address));
 		else

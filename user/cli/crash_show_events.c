@@ -61,7 +61,9 @@ static void relative(const struct story *story, const cJSON *event, char out[24]
 		return;
 	}
 	ms = at > crash ? (double)(at - crash) / 1e6 : -((double)(crash - at) / 1e6);
-	if (ms > -1000 && ms < 1000)
+	if (ms > -0.0005 && ms < 0.0005)
+		text_copy(out, 24, "at the fault");
+	else if (ms > -1000 && ms < 1000)
 		snprintf(out, 24, "%+.3f ms", ms);
 	else
 		snprintf(out, 24, "%+.1f s", ms / 1000);

@@ -58,12 +58,13 @@ static void print_where(const struct story *story)
 	const cJSON *report = story->report, *location = report_part(report, "location");
 	struct frame_line frame = {.how = ""};
 
+	bool named = *json_text(cJSON_GetArrayItem(report_part(report, "native_frames"), 0), "symbol");
+
 	if (frame_count(report))
 		frame_line(report, 0, &frame);
 	if (*json_text(location, "module"))
-		page_text(&story->page, "where", 2, "%s%s%s + %s (build-id %.12s)", frame.what,
-			  *frame.what ? ", " : "", json_text(location, "module"),
-			  json_text(location, "offset"),
+		page_text(&story->page, "where", 2, "%s%s%s + %s (build-id %.12s)", named ? frame.what : "",
+			  named ? ", " : "", json_text(location, "module"), json_text(location, "offset"),
 			  *json_text(location, "build_id") ? json_text(location, "build_id") : "unknown");
 	else if (cJSON_IsObject(location))
 		page_text(&story->page, "where", 1, "%s, in no known file", json_text(location, "address"));

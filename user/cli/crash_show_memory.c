@@ -121,7 +121,7 @@ void story_maps(const struct story *story)
 	if (!maps->count)
 		return;
 	for (size_t i = 0; i < maps->count; i++) {
-		if (*maps->list[i].path)
+		if (*maps->list[i].path == '/')
 			files += strcmp(maps->list[i].path, last) != 0;
 		else
 			bare++;

@@ -83,14 +83,19 @@ static void native_text(const cJSON *native, struct frame_line *out)
 {
 	const char *symbol = json_text(native, "symbol"), *module = json_text(native, "module");
 	double offset = json_number(native, "symbol_offset", -1);
+	char place[96] = "";
 
-	if (*symbol && offset >= 0)
-		snprintf(out->what, sizeof(out->what), "%.128s+0x%llx", symbol, (unsigned long long)offset);
-	else
-		text_copy(out->what, sizeof(out->what), *symbol ? symbol : json_text(native, "address"));
 	if (*module)
-		snprintf(out->where, sizeof(out->where), "%.60s%s%s", text_base(module),
+		snprintf(place, sizeof(place), "%.60s%s%.20s", text_base(module),
 			 *json_text(native, "offset") ? " +" : "", json_text(native, "offset"));
+	if (*symbol) {
+		snprintf(out->what, sizeof(out->what), offset >= 0 ? "%.128s+0x%llx" : "%.128s", symbol,
+			 (unsigned long long)(offset >= 0 ? offset : 0));
+		text_copy(out->where, sizeof(out->where), place);
+	} else { /* what is the same on every host comes first */
+		text_copy(out->what, sizeof(out->what), *place ? place : json_text(native, "address"));
+		text_copy(out->where, sizeof(out->where), *place ? json_text(native, "address") : "no file");
+	}
 	snprintf(out->key, sizeof(out->key), "%.100s %.80s", *symbol ? symbol : json_text(native, "offset"),
 		 text_base(module));
 	out->how = how_text(native);
@@ -139,8 +144,17 @@ static void add_row(struct grid *grid, int number, const struct frame_line *line
 	grid_cell(grid, TINT_DIM, "%3d", number);
 	grid_cell(grid, TINT_DIM, "%s", line->language);
 	grid_cell(grid, ruby ? TINT_CYAN : number ? TINT_NONE : TINT_YELLOW, "%s", line->what);
-	grid_cell(grid, TINT_NONE, "%s", *line->where ? line->where : ruby ? " " : "no file");
+	grid_cell(grid, TINT_NONE, "%s", *line->where ? line->where : " ");
 	grid_cell(grid, TINT_DIM, "%s", *line->how ? line->how : " ");
+}
+
+static void add_repeat(struct grid *grid, int times)
+{
+	grid_cell(grid, TINT_NONE, " ");
+	grid_cell(grid, TINT_NONE, " ");
+	grid_cell(grid, TINT_DIM, "… the same %d times more", times);
+	grid_cell(grid, TINT_NONE, " ");
+	grid_cell(grid, TINT_NONE, " ");
 }
 
 /* Recursion fills pages: a run of equal frames is one line. */
@@ -162,7 +176,7 @@ void story_stack(const struct story *story)
 {
 	const cJSON *unwind = report_part(story->report, "unwind");
 	int count = frame_count(story->report), rows = 0, at = 0;
-	struct grid *grid = grid_new("  |in|what|where|");
+	struct grid *grid = grid_new("  |in|what|where|found by");
 
 	page_head(&story->page, "Stack, innermost first");
 	for (; grid && at < count && rows < SHOWN; rows++) {
@@ -172,20 +186,9 @@ void story_stack(const struct story *story)
 		frame_line(story->report, at, &line);
 		add_row(grid, at, &line);
 		run = run_length(story->report, at, count, &line);
-		if (run > 3) {
-			snprintf(line.what, sizeof(line.what), "… the same %d times more", run - 1);
-			line.how = "";
-			line.where[0] = '\0';
-			line.language = "Ruby"; /* of no file, and that is no news */
-			grid_cell(grid, TINT_NONE, " ");
-			grid_cell(grid, TINT_NONE, " ");
-			grid_cell(grid, TINT_DIM, "%s", line.what);
-			grid_cell(grid, TINT_NONE, " ");
-			grid_cell(grid, TINT_NONE, " ");
-			at += run;
-		} else {
-			at++;
-		}
+		if (run > 3)
+			add_repeat(grid, run - 1);
+		at += run > 3 ? run : 1;
 	}
 	if (grid && rows)
 		grid_print(grid, story->page.out, story->page.colour);
