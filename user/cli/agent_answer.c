@@ -40,6 +40,22 @@ static const char *const site_names[SITE_COUNT] = {
 	"connection error",
 };
 
+/* How the frames of a Ruby are come by when it dies, or why not. */
+static const char *frames_of(const struct ruby_layout *ruby)
+{
+	static const char *const how[RUBY_CONTEXT_END] = {
+		[RUBY_CONTEXT_UNKNOWN] = "no: its execution context is not found in this file",
+		[RUBY_CONTEXT_GLOBAL] = "yes, by the context of who holds the GVL",
+		[RUBY_CONTEXT_MODULE] = "yes, by the library's thread-local context",
+		[RUBY_CONTEXT_OFFSET] = "yes, by the thread-local context at its fixed offset",
+		[RUBY_CONTEXT_PROGRAM] = "yes, by the program's thread-local context",
+	};
+
+	if (ruby->column == RUBY_NONE || ruby->column >= RUBY_COLUMNS)
+		return "no: this version's offsets are not known";
+	return ruby->how < RUBY_CONTEXT_END ? how[ruby->how] : how[RUBY_CONTEXT_UNKNOWN];
+}
+
 static void add_file(void *context, const char *path, const struct library *library, uint32_t users)
 {
 	cJSON *file = cJSON_CreateObject(), *sites = cJSON_CreateArray();
@@ -52,6 +68,8 @@ static void add_file(void *context, const char *path, const struct library *libr
 	json_add_text(file, "build_id", build_id);
 	json_add_count(file, "processes", users);
 	json_add_text(file, "problem", library->problem);
+	if (library->kind == LIBRARY_RUBY)
+		cJSON_AddStringToObject(file, "ruby_frames", frames_of(&library->ruby));
 	for (uint32_t i = 0; i < library->site_count; i++) {
 		const struct library_site *site = &library->sites[i];
 		cJSON *row = cJSON_CreateObject();
@@ -150,6 +168,7 @@ static cJSON *answer_status(struct agent *agent, const char *argument)
 static void explain(struct agent *agent, uint32_t tgid, cJSON *out)
 {
 	const struct watched *watched = watch_find(agent, tgid, 0);
+	struct ruby_layout ruby;
 	uint64_t start_ns;
 	bool alive = watched && !watched->gone_ns;
 
@@ -164,6 +183,10 @@ static void explain(struct agent *agent, uint32_t tgid, cJSON *out)
 		json_add_text(out, "server", watched->info.server);
 		json_add_count(out, "uid", watched->uid);
 		json_add_time(out, "start_time", agent_wall(agent, watched->start_ns));
+		cJSON_AddStringToObject(out, "ruby_frames",
+					probe_read_place(agent->probe, tgid, watched->start_ns, &ruby) == 0
+						? frames_of(&ruby)
+						: "no: where its Ruby lies in memory is not known");
 		return;
 	}
 	start_ns = watch_start_of(agent, tgid);

@@ -74,6 +74,8 @@ static void print_probes(const cJSON *probes, bool colour)
 		printf("\n%s (%s%s%s), %.0f processes\n", json_text(file, "path"), json_text(file, "kind"),
 		       *json_text(file, "version") ? " " : "", json_text(file, "version"),
 		       json_number(file, "processes", 0));
+		if (cJSON_HasObjectItem(file, "ruby_frames"))
+			printf("Ruby frames of a crash: %s\n", json_text(file, "ruby_frames"));
 		cJSON_ArrayForEach(site, cJSON_GetObjectItem(file, "sites"))
 		{
 			bool emulated = json_true(site, "emulated");

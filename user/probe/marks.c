@@ -120,6 +120,22 @@ int probe_set_place(struct probe *probe, uint32_t tgid, uint64_t start_ns, uint1
 	return err;
 }
 
+int probe_read_place(struct probe *probe, uint32_t tgid, uint64_t start_ns, struct ruby_layout *out)
+{
+	const struct lapidary_bpf *bpf = probe->skeleton;
+	struct ruby_place place;
+	int err = 0, fd;
+
+	fd = identity_open(tgid, start_ns);
+	if (fd < 0)
+		return fd;
+	if (bpf_map_lookup_elem(bpf_map__fd(bpf->maps.places), &fd, &place) ||
+	    bpf_map_lookup_elem(bpf_map__fd(bpf->maps.rubies), &place.group, out))
+		err = -errno;
+	close(fd);
+	return err;
+}
+
 int probe_read_mark(struct probe *probe, uint32_t tgid, uint64_t start_ns, struct mark *out)
 {
 	struct mark mark;

@@ -69,6 +69,8 @@ int probe_unmark(struct probe *probe, uint32_t tgid, uint64_t start_ns);
  * fork inherits it; a Ruby that starts under a probe has noted it itself. Errors as of probe_mark.
  */
 int probe_set_place(struct probe *probe, uint32_t tgid, uint64_t start_ns, uint16_t group, uint64_t bias);
+/* What a fault of the process would be walked by; -ENOENT when it has no place: no Ruby frames then. */
+int probe_read_place(struct probe *probe, uint32_t tgid, uint64_t start_ns, struct ruby_layout *out);
 /* Reads the mark (fault and hit counters); -ENOENT when the process is not watched. */
 int probe_read_mark(struct probe *probe, uint32_t tgid, uint64_t start_ns, struct mark *out);
 
