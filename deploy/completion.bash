@@ -45,7 +45,7 @@ _lapidary() {
 		return
 	fi
 	case ${COMP_WORDS[1]} in
-	crashes) own="--app --cause --gem --fingerprint --since --until --limit" ;;
+	crashes) own="--group --app --cause --gem --fingerprint --since --until --limit" ;;
 	incidents | decisions) own="--app --since --until --limit" ;;
 	actions)
 		own="--app --since --until --limit"
@@ -70,8 +70,30 @@ _lapidary() {
 		;;
 	config) [ "$COMP_CWORD" = 2 ] && own="check show" ;;
 	crash)
-		[ "$COMP_CWORD" = 2 ] && own="show"
+		case $before in
+		-o | --from)
+			mapfile -t COMPREPLY < <(compgen -f -- "$word")
+			return
+			;;
+		--root)
+			mapfile -t COMPREPLY < <(compgen -d -- "$word")
+			return
+			;;
+		esac
+		[ "$COMP_CWORD" = 2 ] && own="show core open diff export"
 		[ "$COMP_CWORD" = 3 ] && own=$(_lapidary_ids "$program")
+		[ "$COMP_CWORD" = 4 ] && [ "${COMP_WORDS[2]}" = diff ] && own=$(_lapidary_ids "$program")
+		if [[ $word == -* ]]; then
+			case ${COMP_WORDS[2]} in
+			show) own="--from --memory" ;;
+			core) own="-o --force" ;;
+			open) own="--root" ;;
+			export) own="-o --redact --force" ;;
+			esac
+		elif [[ $word == */* || $word == *.* ]]; then # an exported file
+			mapfile -t COMPREPLY < <(compgen -f -- "$word")
+			return
+		fi
 		;;
 	replay)
 		if [[ $word != -* ]]; then

@@ -50,13 +50,16 @@ static bool is_of_this_boot(const cJSON *report)
 	       when_parse(json_text(report, "time"), &time) && time <= now && now - time < up;
 }
 
-int crash_core_make(const struct bundle_files *bundle, const char *command, uint8_t **out, size_t *size,
+int crash_core_make(struct bundle_files *bundle, const char *command, uint8_t **out, size_t *size,
 		    struct core_gaps *gaps)
 {
 	size_t vdso_size = 0;
 	const void *vdso = is_of_this_boot(bundle->report) ? own_vdso(&vdso_size) : NULL;
 	char why[256] = "";
-	int err = core_new(bundle, vdso, vdso_size, out, size, gaps, why, sizeof(why));
+	int err = crash_find_modules(bundle);
+
+	if (!err)
+		err = core_new(bundle, vdso, vdso_size, out, size, gaps, why, sizeof(why));
 
 	if (!err)
 		return -1;

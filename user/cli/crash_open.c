@@ -5,12 +5,10 @@
  * would give wrong frames without a word, so each is compared by its build-id first.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include "user/base/file.h"
 #include "user/base/json.h"
@@ -36,17 +34,12 @@ enum { GDB_ARGUMENTS = 64 };
 /* The build-id of the file there now: "" when it has none, NULL when there is no such file. */
 static const char *build_id_of(const char *path, char out[2 * ELF_FILE_BUILD_ID_MAX + 1])
 {
-	uint8_t id[ELF_FILE_BUILD_ID_MAX];
 	struct elf_file *file = NULL;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	struct stat st;
+	int fd = crash_file_open(path, &file, out);
 
+	elf_file_free(file);
 	if (fd < 0)
 		return NULL;
-	out[0] = '\0';
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && elf_file_open(fd, &file) == 0)
-		text_hex(id, elf_file_build_id(file, id), out);
-	elf_file_free(file);
 	close(fd);
 	return out;
 }
@@ -121,10 +114,9 @@ static int become_gdb(const char *command, const char *root, const char *program
 	return command_error(EXIT_HOST, "%s: gdb: %s", command, strerror(errno));
 }
 
-static int open_bundle(const struct bundle_files *bundle, const char *command, const char *root, char **more,
+static int open_bundle(struct bundle_files *bundle, const char *command, const char *root, char **more,
 		       int count)
 {
-	const char *program = core_program(bundle->report);
 	struct core_gaps gaps;
 	uint8_t *core = NULL;
 	size_t size = 0;
@@ -138,7 +130,7 @@ static int open_bundle(const struct bundle_files *bundle, const char *command, c
 	free(core);
 	if (fd < 0)
 		return command_error(EXIT_INTERNAL, "%s: %s", command, strerror(-fd));
-	return become_gdb(command, root, program, fd, more, count);
+	return become_gdb(command, root, core_program(bundle->report), fd, more, count);
 }
 
 int crash_open(int argc, char **argv)
