@@ -142,6 +142,23 @@ cJSON *part_unwind(const struct crash_input *input)
 	return json;
 }
 
+static bool is_in(const struct maps_region *region, const struct unwind_module *module)
+{
+	return region->start >= module->start && region->start < module->end;
+}
+
+/* The mapping that a module is about, if the two lists agree; else the first that lies in it. */
+static const struct maps_region *region_of_module(const struct crash_input *input,
+						  const struct unwind_module *module)
+{
+	if (module->region < input->region_count && is_in(&input->regions[module->region], module))
+		return &input->regions[module->region];
+	for (size_t i = 0; i < input->region_count; i++)
+		if (is_in(&input->regions[i], module))
+			return &input->regions[i];
+	return NULL;
+}
+
 cJSON *part_modules(const struct crash_input *input)
 {
 	static const char *const symbols[] = {"none", "dynamic", "full", "debug_file"};
@@ -150,8 +167,7 @@ cJSON *part_modules(const struct crash_input *input)
 
 	for (size_t i = 0; list && unwound && i < unwound->module_count && i < UNWIND_MODULES; i++) {
 		const struct unwind_module *module = &unwound->modules[i];
-		const struct maps_region *region =
-			module->region < input->region_count ? &input->regions[module->region] : NULL;
+		const struct maps_region *region = region_of_module(input, module);
 		cJSON *json = cJSON_CreateObject();
 
 		json_add_clean(json, "path", region ? region->path : "");
