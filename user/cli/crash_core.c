@@ -127,9 +127,9 @@ int crash_output(const char *command, const char *path, bool force, const void *
 
 int crash_core(int argc, char **argv)
 {
-	struct bundle_files bundle;
+	struct bundle_files bundle = {0};
 	struct listing listing;
-	struct core_gaps gaps;
+	struct core_gaps gaps = {0};
 	const char *path = NULL;
 	bool force = option_take(&argc, argv, "--force");
 	char name[64];

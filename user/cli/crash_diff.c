@@ -106,7 +106,7 @@ static int diff(const struct listing *listing, const struct bundle_files *a, con
 
 int crash_diff(int argc, char **argv)
 {
-	struct bundle_files a, b;
+	struct bundle_files a = {0}, b = {0};
 	struct listing listing;
 	int code = listing_start(&listing, argc, argv, &diff_help, 0, 2);
 

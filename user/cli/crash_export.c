@@ -90,7 +90,7 @@ static int export_bundle(const struct bundle_files *bundle, const char *command,
 int crash_export(int argc, char **argv)
 {
 	bool redact = option_take(&argc, argv, "--redact"), force = option_take(&argc, argv, "--force");
-	struct bundle_files bundle;
+	struct bundle_files bundle = {0};
 	struct listing listing;
 	const char *path = NULL;
 	int code = option_value(&argc, argv, "-o", "a file's name", &path);

@@ -117,7 +117,7 @@ static int become_gdb(const char *command, const char *root, const char *program
 static int open_bundle(struct bundle_files *bundle, const char *command, const char *root, char **more,
 		       int count)
 {
-	struct core_gaps gaps;
+	struct core_gaps gaps = {0};
 	uint8_t *core = NULL;
 	size_t size = 0;
 	int code = crash_core_make(bundle, command, &core, &size, &gaps), fd;
@@ -135,7 +135,7 @@ static int open_bundle(struct bundle_files *bundle, const char *command, const c
 
 int crash_open(int argc, char **argv)
 {
-	struct bundle_files bundle;
+	struct bundle_files bundle = {0};
 	struct listing listing;
 	const char *root = "";
 	char **more = NULL;

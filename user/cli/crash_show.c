@@ -143,7 +143,7 @@ static int show(const struct listing *listing, const struct bundle_files *bundle
 int crash_show(int argc, char **argv)
 {
 	bool memory = option_take(&argc, argv, "--memory"), place;
-	struct bundle_files bundle;
+	struct bundle_files bundle = {0};
 	struct listing listing;
 	const char *from = NULL;
 	int code = option_value(&argc, argv, "--from", "an exported file or a bundle's folder", &from);
