@@ -28,7 +28,7 @@ comma    := ,
 SANFLAGS := $(if $(SAN),-fsanitize=address$(comma)undefined -fno-omit-frame-pointer -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=0)
 ALLCFLAGS = -std=gnu11 $(CFLAGS) $(WARN) $(HARDEN) $(SANFLAGS) -D_GNU_SOURCE -DLAPIDARY_VERSION='"$(VERSION)"' \
             -DLAPIDARY_DATADIR='"$(PREFIX)/share/lapidary"' -I. -I$(GEN) -MMD -MP
-LDLIBS   := -lbpf -ldw -lelf -lcapstone -lcjson -luv -lsqlite3 -lseccomp -lcap-ng -lmd -lz -lpthread
+LDLIBS   := -lbpf -ldw -lelf -liberty -lcapstone -lcjson -luv -lsqlite3 -lseccomp -lcap-ng -lmd -lz -lpthread
 LDFLAGS  += -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 
 # Floors, lowest first; folders of one floor stand together.

@@ -19,8 +19,7 @@ static Elf_Scn *find_dynsym(Elf *elf, GElf_Shdr *header)
 	return NULL;
 }
 
-/* The names, guaranteed to end with a NUL: a table that does not is damaged. */
-static int read_names(Elf *elf, size_t index, const char **names, size_t *size)
+int symbols_names(Elf *elf, size_t index, const char **names, size_t *size)
 {
 	Elf_Scn *section = elf_getscn(elf, index);
 	GElf_Shdr header;
@@ -76,7 +75,7 @@ int symbols_find(const struct elf_file *file, struct symbol *wanted, size_t coun
 		return 0;
 	if (header.sh_size > ELF_FILE_SECTION_MAX || header.sh_entsize != sizeof(Elf64_Sym))
 		return -ENOEXEC;
-	err = read_names(elf_file_elf(file), header.sh_link, &names, &names_size);
+	err = symbols_names(elf_file_elf(file), header.sh_link, &names, &names_size);
 	if (err)
 		return err;
 	data = elf_getdata(section, NULL);

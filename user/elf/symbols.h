@@ -23,4 +23,10 @@ struct symbol {
  */
 int symbols_find(const struct elf_file *file, struct symbol *wanted, size_t count);
 
+/*
+ * The names that belong to a symbol table: section `index`, borrowed from the Elf, guaranteed to end with a
+ * NUL. -ENOEXEC: no such section, or one that does not end so.
+ */
+int symbols_names(Elf *elf, size_t index, const char **names, size_t *size);
+
 #endif

@@ -85,8 +85,8 @@ struct unwind_question {
 	const uint64_t *regs; /* REG_COUNT, enum reg_x86_64 */
 	const uint8_t *stack; /* from regs[REG_SP_] on */
 	size_t stack_size;
-	const uint8_t *missing; /* as in struct ev_fault */
-	const struct unwind_source *sources;
+	const uint8_t *missing;              /* as in struct ev_fault */
+	const struct unwind_source *sources; /* in the order of their addresses, none over another */
 	size_t source_count;
 	uint64_t vdso;       /* where the process has it, 0: unknown */
 	const uint8_t *code; /* EV_CODE bytes around the instruction pointer, as in struct ev_fault */

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A process that dies in a chain of functions that is known, held at its fault: what a capture would take of
+ * it, the files it maps, and gdb's own word about the very same process.
+ *
+ * ptrace stops it before the signal is delivered, which is where the probes look too.
+ */
+#ifndef LAPIDARY_TESTS_DYING_H
+#define LAPIDARY_TESTS_DYING_H
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "bpf/event.h"
+#include "user/elf/unwind.h"
+
+enum { DYING_SOURCES = 64, DYING_STACK = 128 * 1024, DYING_THREAD = 3 };
+
+struct dying {
+	pid_t pid;   /* of the thread that dies */
+	pid_t child; /* of its process */
+	uint64_t regs[REG_COUNT];
+	uint8_t *stack;
+	size_t stack_size;
+	uint8_t missing[DYING_STACK / EV_PAGE / 8 + 4];
+	struct unwind_source sources[DYING_SOURCES];
+	char paths[DYING_SOURCES][PATH_MAX];
+	size_t source_count;
+	uint64_t vdso;
+};
+
+static inline void dying_write(const char *folder, const char *name, const char *text)
+{
+	char path[PATH_MAX];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	fputs(text, file);
+	assert_int_equal(fclose(file), 0);
+}
+
+/* cc in the folder, with what comes after it. */
+static inline void dying_compile(const char *folder, const char *arguments)
+{
+	char command[2 * PATH_MAX];
+
+	snprintf(command, sizeof(command), "cd %s && cc -w -O2 -fPIC -shared %s", folder, arguments);
+	assert_int_equal(system(command), 0);
+}
+
+/* The library whose entry(number) ends the process. A thread that is to die calls PTRACE_TRACEME itself. */
+static inline void dying_child(const char *library, int number)
+{
+	void *handle = dlopen(library, RTLD_NOW);
+	void (*entry)(int) = handle ? (void (*)(int))dlsym(handle, "entry") : NULL;
+	int null = open("/dev/null", O_RDWR);
+
+	dup2(null, 2);
+	for (int i = 1; i < NSIG; i++)
+		signal(i, SIG_DFL); /* a sanitizer's handlers as well */
+	if (!entry || (number != DYING_THREAD && ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0))
+		_exit(9);
+	entry(number);
+	_exit(8);
+}
+
+static inline void dying_take_maps(struct dying *dying)
+{
+	char name[64], line[PATH_MAX + 128];
+	FILE *maps;
+
+	snprintf(name, sizeof(name), "/proc/%d/maps", dying->pid);
+	maps = fopen(name, "r");
+	assert_non_null(maps);
+	while (fgets(line, sizeof(line), maps)) {
+		struct unwind_source *source = &dying->sources[dying->source_count];
+		unsigned long long start, end, offset;
+		char protection[8], path[PATH_MAX] = "";
+
+		assert_true(sscanf(line, "%llx-%llx %7s %llx %*s %*s %4095[^\n]", &start, &end, protection,
+				   &offset, path) >= 4);
+		if (strcmp(path, "[vdso]") == 0)
+			dying->vdso = start;
+		if (protection[2] != 'x' || strcmp(path, "[vsyscall]") == 0)
+			continue;
+		assert_true(dying->source_count < DYING_SOURCES);
+		strcpy(dying->paths[dying->source_count], path);
+		*source = (struct unwind_source){start, end, offset, open(path, O_RDONLY | O_CLOEXEC), -1};
+		dying->source_count++;
+	}
+	fclose(maps);
+}
+
+static inline void dying_take_stack(struct dying *dying)
+{
+	char name[64];
+	int fd;
+	ssize_t n;
+
+	snprintf(name, sizeof(name), "/proc/%d/mem", dying->pid);
+	fd = open(name, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	dying->stack = calloc(1, DYING_STACK);
+	assert_non_null(dying->stack);
+	n = pread(fd, dying->stack, DYING_STACK, (off_t)dying->regs[REG_SP_]); /* as far as the stack goes */
+	close(fd);
+	assert_true(n > 0);
+	dying->stack_size = (size_t)n;
+}
+
+/* Runs entry(number) of the library up to its fatal signal; signals that it handles itself pass. */
+static inline struct dying *dying_start(const char *library, int number)
+{
+	struct dying *dying = calloc(1, sizeof(*dying));
+	struct user_regs_struct regs;
+	int status;
+
+	assert_non_null(dying);
+	dying->child = fork();
+	if (dying->child == 0)
+		dying_child(library, number);
+	for (;;) {
+		dying->pid = waitpid(-1, &status, __WALL);
+		assert_true(dying->pid > 0);
+		assert_true(WIFSTOPPED(status));
+		if (WSTOPSIG(status) != SIGUSR1)
+			break;
+		ptrace(PTRACE_CONT, dying->pid, NULL, SIGUSR1);
+	}
+	_Static_assert(sizeof(regs) == sizeof(dying->regs), "the same order");
+	assert_int_equal(ptrace(PTRACE_GETREGS, dying->pid, NULL, &regs), 0);
+	memcpy(dying->regs, &regs, sizeof(regs));
+	dying_take_stack(dying);
+	dying_take_maps(dying);
+	return dying;
+}
+
+static inline void dying_question(const struct dying *dying, struct unwind_question *question)
+{
+	*question = (struct unwind_question){
+		.regs = dying->regs,
+		.stack = dying->stack,
+		.stack_size = dying->stack_size,
+		.missing = dying->missing,
+		.sources = dying->sources,
+		.source_count = dying->source_count,
+		.vdso = dying->vdso,
+	};
+}
+
+/* gdb's program counters of the same process, innermost first. It is left stopped where it was. */
+static inline size_t dying_ask_gdb(const struct dying *dying, uint64_t *pcs, size_t room)
+{
+	static const char script[] = "python\nf = gdb.newest_frame()\nwhile f:\n"
+				     "    if f.type() != gdb.INLINE_FRAME: print('PC %x' % f.pc())\n"
+				     "    f = f.older()\nend\n";
+	char name[] = "/tmp/lapidary-gdb.XXXXXX", command[256], line[512];
+	int fd = mkstemp(name);
+	size_t count = 0;
+	FILE *gdb;
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, script, sizeof(script) - 1), sizeof(script) - 1);
+	close(fd);
+	assert_int_equal(ptrace(PTRACE_DETACH, dying->pid, NULL, SIGSTOP), 0);
+	snprintf(command, sizeof(command), "gdb -nx -batch -p %d -x %s 2>/dev/null", dying->pid, name);
+	gdb = popen(command, "r");
+	assert_non_null(gdb);
+	while (fgets(line, sizeof(line), gdb))
+		if (strncmp(line, "PC ", 3) == 0 && count < room)
+			pcs[count++] = strtoull(line + 3, NULL, 16);
+	assert_int_equal(pclose(gdb), 0);
+	unlink(name);
+	return count;
+}
+
+static inline void dying_end(struct dying *dying)
+{
+	kill(dying->child, SIGKILL);
+	while (waitpid(-1, NULL, __WALL) != dying->child)
+		;
+	for (size_t i = 0; i < dying->source_count; i++) {
+		if (dying->sources[i].fd >= 0)
+			close(dying->sources[i].fd);
+		if (dying->sources[i].debug_fd >= 0)
+			close(dying->sources[i].debug_fd);
+	}
+	free(dying->stack);
+	free(dying);
+}
+
+#endif
