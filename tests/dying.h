@@ -160,12 +160,15 @@ static inline void dying_question(const struct dying *dying, struct unwind_quest
 	};
 }
 
-/* gdb's program counters of the same process, innermost first. It is left stopped where it was. */
+/* gdb's program counters of the same process, innermost first, without the frames that it only infers from
+ * debugging information (inlined and tail calls). It is left stopped where it was. */
 static inline size_t dying_ask_gdb(const struct dying *dying, uint64_t *pcs, size_t room)
 {
-	static const char script[] = "python\nf = gdb.newest_frame()\nwhile f:\n"
-				     "    if f.type() != gdb.INLINE_FRAME: print('PC %x' % f.pc())\n"
-				     "    f = f.older()\nend\n";
+	static const char script[] =
+		"set backtrace past-main on\nset backtrace past-entry on\npython\nf = "
+		"gdb.newest_frame()\nwhile f:\n"
+		"    if f.type() not in (gdb.INLINE_FRAME, gdb.TAILCALL_FRAME): print('PC %x' % f.pc())\n"
+		"    f = f.older()\nend\n";
 	char name[] = "/tmp/lapidary-gdb.XXXXXX", command[256], line[512];
 	int fd = mkstemp(name);
 	size_t count = 0;
