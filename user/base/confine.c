@@ -27,6 +27,9 @@
 enum {
 	EXAMINER_CPU_SECONDS = 3600, /* in all, between two questions renewed in small */
 	EXAMINER_FILES = 8,          /* its socket, the file in question, room for one that came too early */
+	UNWINDER_FILES = 260,        /* its socket, and a message full of copies of files */
+	EXAMINER_COPY =
+		256 << 20, /* how far into a copy it may write; no file that has a name is ever open */
 };
 
 static const struct confine_capability agent[] = {
@@ -126,11 +129,11 @@ int confine_limits(const struct confine_limit *limits, size_t count)
 	return 0;
 }
 
-static int limit_examiner(void)
+static int limit_examiner(unsigned int files, unsigned int file_size)
 {
-	static const struct confine_limit limits[] = {
-		{RLIMIT_CORE, 0},        {RLIMIT_FSIZE, 0},   {RLIMIT_NOFILE, EXAMINER_FILES},
-		{RLIMIT_NPROC, 0},       {RLIMIT_MEMLOCK, 0}, {RLIMIT_CPU, EXAMINER_CPU_SECONDS},
+	const struct confine_limit limits[] = {
+		{RLIMIT_CORE, 0},        {RLIMIT_FSIZE, file_size}, {RLIMIT_NOFILE, files},
+		{RLIMIT_NPROC, 0},       {RLIMIT_MEMLOCK, 0},       {RLIMIT_CPU, EXAMINER_CPU_SECONDS},
 #ifndef __SANITIZE_ADDRESS__ /* whose shadow takes terabytes of address space */
 		{RLIMIT_AS, 512u << 20},
 #endif
@@ -173,6 +176,7 @@ static int allow_calls(scmp_filter_ctx filter)
 {
 	static const int calls[] = {
 		SCMP_SYS(read),          SCMP_SYS(pread64),        SCMP_SYS(recvmsg),
+		SCMP_SYS(pwrite64), /* into a copy that it was handed */
 		SCMP_SYS(sendmsg),       SCMP_SYS(close),          SCMP_SYS(fstat),
 		SCMP_SYS(lseek),         SCMP_SYS(munmap),         SCMP_SYS(mremap),
 		SCMP_SYS(brk),           SCMP_SYS(madvise),        SCMP_SYS(futex),
@@ -233,15 +237,16 @@ static int filter_examiner(void)
 	return err;
 }
 
-int confine_examiner(uint32_t uid)
+static int confine_parser(uint32_t uid, unsigned int files, unsigned int file_size)
 {
 	pid_t parent = getppid();
 	int err;
 
 	if (uid == 0)
 		return -EINVAL;
-	unshare(CLONE_NEWNET); /* a second fence: there is no system call left to reach a network with */
-	err = limit_examiner();
+	unshare(CLONE_NEWNET);    /* a second fence: there is no system call left to reach a network with */
+	signal(SIGXFSZ, SIG_IGN); /* a copy that is too large fails, and no more */
+	err = limit_examiner(files, file_size);
 	if (!err)
 		err = drop_identity(uid);
 	if (err)
@@ -253,4 +258,14 @@ int confine_examiner(uint32_t uid)
 	if (getppid() != parent)
 		return -ESRCH;
 	return filter_examiner();
+}
+
+int confine_examiner(uint32_t uid)
+{
+	return confine_parser(uid, EXAMINER_FILES, EXAMINER_COPY);
+}
+
+int confine_unwinder(uint32_t uid)
+{
+	return confine_parser(uid, UNWINDER_FILES, 0);
 }

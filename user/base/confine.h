@@ -35,6 +35,8 @@ int confine_spawner(void);
  * dies with its parent. Returns 0 or -errno; on an error the caller must exit.
  */
 int confine_examiner(uint32_t uid);
+/* The examiner of crashes: the same, but it writes nothing and holds more files at once. */
+int confine_unwinder(uint32_t uid);
 
 /*
  * The prober, once it stands in the namespaces and the root it is to look from: `uid` and nothing else, no

@@ -216,6 +216,7 @@ static int open_targets(struct agent *agent)
 
 	watch_wire(&events);
 	events.prober = tests_prober;
+	events.unwinder = examine_started;
 	err = targets_new(&options, &events, &agent->targets);
 	return err ? command_error(EXIT_INTERNAL, "targets: %s", strerror(-err)) : 0;
 }

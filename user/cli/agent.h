@@ -82,12 +82,13 @@ struct agent {
 	struct acting *acting; /* agent_act.c */
 	struct recorder *recorder;
 	struct control *control;
-	struct watch *watch;       /* agent_watch.c */
-	struct mappings *mappings; /* agent_mappings.c */
-	struct table *captures;    /* agent_crash.c */
-	struct table *frames;      /* the same: Ruby frames whose fault is still to come */
-	struct reports *reports;   /* agent_report.c */
-	struct ev_head *scratch;   /* EV_RECORD_MAX: the record being decoded */
+	struct watch *watch;         /* agent_watch.c */
+	struct mappings *mappings;   /* agent_mappings.c */
+	struct table *captures;      /* agent_crash.c */
+	struct examiners *examiners; /* agent_examine.c */
+	struct table *frames;        /* the same: Ruby frames whose fault is still to come */
+	struct reports *reports;     /* agent_report.c */
+	struct ev_head *scratch;     /* EV_RECORD_MAX: the record being decoded */
 
 	uint64_t wall_offset_ns; /* CLOCK_REALTIME minus CLOCK_BOOTTIME at the start */
 	uint64_t user_seq;
@@ -176,6 +177,12 @@ void crash_confirmed(struct agent *agent, const struct crash *confirmed, const c
 void crash_ended(struct agent *agent, const struct notice *notice);
 /* Everything up to this moment that is a crash has been handed to the store. */
 uint64_t crash_settled_ns(const struct agent *agent);
+
+/* agent_examine.c: see examination.h */
+void examine_started(void *agent, int result, int fd); /* targets_events.unwinder */
+void examine_tick(struct agent *agent, uint64_t now_ns);
+/* No more answers are waited for, but for those that may come within a moment; before the loop is closed. */
+void examine_stop(struct agent *agent);
 
 /* agent_report.c */
 int reports_new(struct agent *agent);

@@ -11,7 +11,7 @@
 #include "user/base/text.h"
 #include "user/base/when.h"
 #include "user/cli/agent.h"
-#include "user/crash/report.h"
+#include "user/cli/examination.h"
 
 enum { CAPTURES = 64, FRAMES = 16 };
 
@@ -52,11 +52,12 @@ int crash_stage_new(struct agent *agent)
 		table_new(sizeof(struct capture_key), sizeof(struct capture), CAPTURES, capture_gone, NULL);
 	agent->frames =
 		table_new(sizeof(struct capture_key), sizeof(struct ev_ruby *), FRAMES, frames_gone, NULL);
-	return agent->captures && agent->frames ? 0 : -ENOMEM;
+	return agent->captures && agent->frames ? examiners_new(agent) : -ENOMEM;
 }
 
 void crash_stage_free(struct agent *agent)
 {
+	examiners_free(agent);
 	table_free(agent->captures);
 	table_free(agent->frames);
 }
@@ -186,15 +187,20 @@ static struct maps_region *copy_regions(struct agent *agent, const struct identi
 	return copy;
 }
 
-static const struct capture *capture_of(struct agent *agent, const struct crash *crash)
+/* What was kept of the fault becomes the examination's. */
+static void take_capture(struct agent *agent, struct examination *to)
 {
-	struct capture_key key = key_of(&crash->fault.head);
-	struct capture *capture = crash->has_fault ? table_get(agent->captures, &key) : NULL;
+	struct capture_key key = key_of(&to->crash.fault.head);
+	struct capture *capture = to->crash.has_fault ? table_get(agent->captures, &key) : NULL;
 
-	if (!capture || capture->fault.head.time_ns != crash->fault.head.time_ns)
-		return NULL;
+	if (!capture || capture->told || capture->fault.head.time_ns != to->crash.fault.head.time_ns)
+		return;
 	capture->told = true;
-	return capture;
+	to->stack = capture->stack;
+	to->stack_size = capture->stack_size;
+	to->ruby_stack = capture->ruby;
+	capture->stack = NULL;
+	capture->ruby = NULL;
 }
 
 static void tell(const struct crash *crash, const struct crash_report *report)
@@ -210,61 +216,83 @@ static void tell(const struct crash *crash, const struct crash_report *report)
 		report->cause, frame, report->blame.gem[0] ? ", gem " : "", report->blame.gem, crash->id);
 }
 
+/* What must be taken now, since it may be gone or go on when the answer comes. */
 void crash_confirmed(struct agent *agent, const struct crash *confirmed, const char *server)
 {
-	struct crash crash = *confirmed; /* the location is filled in late, if need be */
-	const struct capture *capture = capture_of(agent, &crash);
-	const struct watched *watched = watch_find(agent, crash.process.tgid, crash.process.start_ns);
-	struct crash_input input = {
-		.crash = &crash,
-		.maps_source = maps_source(agent->maps, crash.process.tgid, crash.process.start_ns),
-		.stack = capture ? capture->stack : NULL,
-		.stack_size = capture ? capture->stack_size : 0,
-		.ruby_stack = capture ? capture->ruby : NULL,
-		.no_registers =
-			strcmp(capture_level(agent, crash.process.tgid, crash.process.start_ns), "none") == 0,
+	struct examination *x = calloc(1, sizeof(*x));
+	const struct watched *watched;
+	struct crash *crash;
+
+	if (!x) {
+		log_say(LOG_ERROR, "crash", "the report of %s could not be made: no memory", confirmed->id);
+		return;
+	}
+	crash = &x->crash;
+	*crash = *confirmed;
+	take_capture(agent, x);
+	watched = watch_find(agent, crash->process.tgid, crash->process.start_ns);
+	text_copy(x->server, sizeof(x->server), server);
+	text_copy(x->ruby, sizeof(x->ruby), watched ? watched->ruby : "");
+	x->no_registers =
+		strcmp(capture_level(agent, crash->process.tgid, crash->process.start_ns), "none") == 0;
+	x->maps_source = maps_source(agent->maps, crash->process.tgid, crash->process.start_ns);
+	x->regions = copy_regions(agent, &crash->process, &x->region_count);
+	/* the location is filled in late, if need be */
+	if (crash->has_fault && crash->location.what == LOCATION_NONE)
+		maps_locate(agent->maps, crash->process.tgid, crash->process.start_ns,
+			    crash->fault.regs[REG_IP_], &crash->location);
+	if (crash->has_fault)
+		add_build_id(agent, &crash->location, crash->process.tgid, crash->process.start_ns,
+			     crash->fault.regs[REG_IP_]);
+	x->flight = model_flight(pipeline_model(agent->pipeline), crash->process.tgid,
+				 crash->process.start_ns, &x->flight_size);
+	examine(agent, x);
+}
+
+void crash_examined(struct agent *agent, const struct examination *x, const struct unwind_result *unwound,
+		    const char *why)
+{
+	const struct crash_input input = {
+		.crash = &x->crash,
+		.regions = x->regions,
+		.region_count = x->region_count,
+		.maps_source = x->maps_source,
+		.no_registers = x->no_registers,
+		.stack = x->stack,
+		.stack_size = x->stack_size,
 		.stack_limit = agent->config.stack_bytes,
+		.unwound = unwound,
+		.unwound_why = why,
+		.ruby_stack = x->ruby_stack,
 		.diagnoses = agent->diagnoses,
+		.flight = x->flight,
+		.flight_size = x->flight_size,
 		.wall_offset_ns = agent->wall_offset_ns,
 		.host = agent->host,
 		.agent_version = LAPIDARY_VERSION,
-		.server = server,
-		.ruby = watched ? watched->ruby : "",
+		.server = x->server,
+		.ruby = x->ruby,
 	};
-	struct maps_region *regions = copy_regions(agent, &crash.process, &input.region_count);
 	struct crash_report *report = NULL;
-	char *flight;
-	int err;
+	int err = crash_report_new(&input, &report);
 
-	if (crash.has_fault && crash.location.what == LOCATION_NONE)
-		maps_locate(agent->maps, crash.process.tgid, crash.process.start_ns,
-			    crash.fault.regs[REG_IP_], &crash.location);
-	if (crash.has_fault)
-		add_build_id(agent, &crash.location, crash.process.tgid, crash.process.start_ns,
-			     crash.fault.regs[REG_IP_]);
-	flight = model_flight(pipeline_model(agent->pipeline), crash.process.tgid, crash.process.start_ns,
-			      &input.flight_size);
-	input.flight = flight;
-	input.regions = regions;
-	err = crash_report_new(&input, &report);
 	if (err) {
-		log_say(LOG_ERROR, "crash", "the report of %s could not be made: %s", crash.id,
+		log_say(LOG_ERROR, "crash", "the report of %s could not be made: %s", x->crash.id,
 			strerror(-err));
-	} else {
-		tell(&crash, report);
-		if (store_crash(agent->store, report) != 0)
-			log_say(LOG_ERROR, "store", "no room for crash %s: the queue of the store is full",
-				crash.id);
-		else
-			report_crash(agent, &crash);
+		return;
 	}
-	free(regions);
-	free(flight);
+	tell(&x->crash, report);
+	if (store_crash(agent->store, report) != 0)
+		log_say(LOG_ERROR, "store", "no room for crash %s: the queue of the store is full",
+			x->crash.id);
+	else
+		report_crash(agent, &x->crash);
 }
 
 void crash_ended(struct agent *agent, const struct notice *notice)
 {
-	store_crash_end(agent->store, notice->crash->id, notice->status);
+	if (!examine_ended(agent, notice->crash->id, notice->status))
+		store_crash_end(agent->store, notice->crash->id, notice->status);
 }
 
 struct oldest {
@@ -287,5 +315,6 @@ uint64_t crash_settled_ns(const struct agent *agent)
 	struct oldest oldest = {.time_ns = agent->drained_ns, .now_ns = when_boot_now()};
 
 	table_each(agent->captures, find_oldest, &oldest);
+	examine_oldest(agent, &oldest.time_ns);
 	return oldest.time_ns - 1;
 }

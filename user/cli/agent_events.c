@@ -245,6 +245,7 @@ void agent_tick(struct agent *agent)
 	tell_store(agent);
 	tell_clock(agent);
 	reports_tick(agent);
+	examine_tick(agent, tick.time_ns);
 	mappings_tick(agent);
 	targets_tick(agent->targets, tick.time_ns);
 	watch_tick(agent, tick.time_ns);

@@ -79,6 +79,7 @@ void agent_stop(struct agent *agent)
 	alarm((agent->config.stop_timeout_ms + 1999) / 1000);
 	if (agent->stopping)
 		agent_tick(agent); /* what lies in the rings is recorded */
+	examine_stop(agent);
 	close_loop(agent);
 	recorder_close(agent->recorder);
 	targets_free(agent->targets);

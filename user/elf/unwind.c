@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "user/base/text.h"
+#include "user/elf/instruction.h"
 #include "user/elf/unwind_private.h"
 
 static bool in_order(const struct unwind_question *question)
@@ -113,6 +114,9 @@ int unwind(const struct unwind_question *question, struct unwind_result *out)
 	int err = -ENOMEM;
 
 	memset(out, 0, sizeof(*out));
+	if (question->code && question->code_start)
+		instruction_text(question->code, EV_CODE, question->code_start, question->regs[REG_IP_],
+				 out->instruction, sizeof(out->instruction));
 	if (!in_order(question) || elf_version(EV_CURRENT) == EV_NONE) {
 		out->end = UNWIND_DAMAGED;
 		text_copy(out->why, sizeof(out->why), "the list of mappings makes no sense");

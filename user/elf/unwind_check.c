@@ -33,5 +33,7 @@ bool unwind_check(struct unwind_result *result, size_t source_count)
 			return false;
 	result->why[sizeof(result->why) - 1] = '\0';
 	text_clean(result->why);
+	result->instruction[sizeof(result->instruction) - 1] = '\0';
+	text_clean(result->instruction);
 	return true;
 }

@@ -248,7 +248,7 @@ Elf *unwind_module_elf(struct unwind_walk *walk, uint16_t module)
 	if (file->image)
 		file->elf = elf_memory((char *)file->image, file->image_size);
 	else if (file->fd >= 0)
-		file->elf = elf_begin(file->fd, ELF_C_READ_MMAP, NULL);
+		file->elf = elf_begin(file->fd, ELF_C_READ, NULL);
 	return file->elf;
 }
 

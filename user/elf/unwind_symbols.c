@@ -192,7 +192,7 @@ static void name_module(struct unwind_walk *walk, uint16_t index, struct search 
 	if (search_table(search, elf, SHT_SYMTAB)) {
 		module->symbols = 2;
 	} else if (walk->files[index].debug_fd >= 0) {
-		debug = elf_begin(walk->files[index].debug_fd, ELF_C_READ_MMAP, NULL);
+		debug = elf_begin(walk->files[index].debug_fd, ELF_C_READ, NULL);
 		if (debug && search_table(search, debug, SHT_SYMTAB))
 			module->symbols = 3;
 	}

@@ -28,7 +28,7 @@ static int find_elf(Dwfl_Module *module, void **user, const char *name, Dwarf_Ad
 	*file_name = NULL;
 	*elf = unwind_module_elf(walk, index);
 	if (*elf)
-		elf_begin(-1, ELF_C_READ_MMAP, *elf); /* one reference is libdwfl's */
+		elf_begin(-1, ELF_C_READ, *elf); /* one reference is libdwfl's */
 	return -1;
 }
 

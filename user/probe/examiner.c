@@ -67,7 +67,14 @@ int examiner_fd(const struct examiner *examiner)
 
 int examiner_ask(struct examiner *examiner, uint64_t token, int file_fd)
 {
-	struct examiner_question question = {.token = token};
+	return examiner_ask_copy(examiner, token, file_fd, -1, EXAMINER_COPY_NOT);
+}
+
+int examiner_ask_copy(struct examiner *examiner, uint64_t token, int file_fd, int copy_fd,
+		      enum examiner_copy copy)
+{
+	struct examiner_question question = {.token = token, .copy = copy_fd >= 0 ? copy : EXAMINER_COPY_NOT};
+	const int fds[] = {file_fd, copy_fd};
 	struct stat st;
 	int err;
 
@@ -77,7 +84,8 @@ int examiner_ask(struct examiner *examiner, uint64_t token, int file_fd)
 		return -EAGAIN;
 	if (fstat(file_fd, &st) != 0)
 		return -errno;
-	err = message_send(examiner->fd, &question, sizeof(question), file_fd, MSG_DONTWAIT);
+	err = message_send_many(examiner->fd, &question, sizeof(question), fds, copy_fd >= 0 ? 2 : 1,
+				MSG_DONTWAIT);
 	if (err == -EAGAIN || err == -EWOULDBLOCK || err == -ETOOMANYREFS)
 		return -EAGAIN;
 	if (err) {
@@ -139,6 +147,6 @@ int examiner_read(struct examiner *examiner, struct examiner_answer *out)
 	pending_remove_oldest(&examiner->pending);
 	examiner->waiting_ms = now_ms();
 	*out = answer;
-	out->reserved = 0;
+	out->copied = answer.copied == 1;
 	return 1;
 }

@@ -34,10 +34,19 @@ int examiner_fd(const struct examiner *examiner);
  */
 int examiner_ask(struct examiner *examiner, uint64_t token, int file_fd);
 
+/* The same, and a distilled copy (user/elf/distil.h) goes into copy_fd, which stays the caller's too. */
+enum examiner_copy {
+	EXAMINER_COPY_NOT,
+	EXAMINER_COPY_LIBRARY /* a Ruby or a libpq alone */,
+	EXAMINER_COPY_ALL
+};
+int examiner_ask_copy(struct examiner *examiner, uint64_t token, int file_fd, int copy_fd,
+		      enum examiner_copy copy);
+
 struct examiner_answer {
 	uint64_t token;
-	int32_t result; /* of library_examine */
-	uint32_t reserved;
+	int32_t result;  /* of library_examine */
+	uint32_t copied; /* 1: the copy was made */
 	struct library library;
 };
 /*

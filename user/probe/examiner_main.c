@@ -7,11 +7,23 @@
 #include <string.h>
 #include <unistd.h>
 #include "user/base/confine.h"
+#include "user/elf/distil.h"
 #include "user/probe/examiner.h"
 #include "user/probe/examiner_wire.h"
 #include "user/probe/message.h"
 
 enum { EXIT_UNCONFINED = 70 };
+
+static void examine(const struct examiner_question *question, const int *fds, size_t count,
+		    struct examiner_answer *answer)
+{
+	memset(answer, 0, sizeof(*answer));
+	answer->token = question->token;
+	answer->result = count == 0 ? -EBADF : library_examine(fds[0], &answer->library);
+	if (count == 2 && answer->result == 0 &&
+	    (question->copy == EXAMINER_COPY_ALL || answer->library.kind != LIBRARY_NEITHER))
+		answer->copied = distil(fds[0], fds[1]) > 0;
+}
 
 void examiner_main(int socket_fd, uint32_t uid)
 {
@@ -21,17 +33,16 @@ void examiner_main(int socket_fd, uint32_t uid)
 		_exit(EXIT_UNCONFINED);
 	for (;;) {
 		struct examiner_question question;
-		int file_fd;
+		int fds[MESSAGE_FDS];
+		size_t count;
 
-		if (message_receive(socket_fd, &question, sizeof(question), &file_fd, 0) != 1)
+		if (message_receive_many(socket_fd, &question, sizeof(question), fds, &count, 0) != 1)
 			_exit(0);
-		memset(&answer, 0, sizeof(answer));
-		answer.token = question.token;
 		if (confine_renew_cpu(EXAMINER_CPU_PER_QUESTION) != 0)
 			_exit(EXIT_UNCONFINED);
-		answer.result = file_fd < 0 ? -EBADF : library_examine(file_fd, &answer.library);
-		if (file_fd >= 0)
-			close(file_fd);
+		examine(&question, fds, count, &answer);
+		for (size_t i = 0; i < count; i++)
+			close(fds[i]);
 		if (message_send(socket_fd, &answer, sizeof(answer), -1, 0) != 0)
 			_exit(0);
 	}

@@ -10,8 +10,10 @@ enum examiner_limit {
 	EXAMINER_WAIT_MS = 20000,      /* longer than any CPU limit: then it is a dead file system */
 };
 
-struct examiner_question { /* with one descriptor */
+/* With one descriptor, the file, or two: then its distilled copy goes into the second. */
+struct examiner_question {
 	uint64_t token;
+	uint64_t copy; /* enum examiner_copy */
 };
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One message with at most one descriptor, over a SOCK_SEQPACKET socket. */
+/* One message with its descriptors, most often one or none, over a SOCK_SEQPACKET socket. */
 #ifndef LAPIDARY_PROBE_MESSAGE_H
 #define LAPIDARY_PROBE_MESSAGE_H
 
@@ -14,5 +14,12 @@ int message_send(int socket_fd, const void *data, size_t size, int fd, int flags
  * another size or with more than one descriptor (all of which are closed).
  */
 int message_receive(int socket_fd, void *data, size_t size, int *fd, int flags);
+
+enum { MESSAGE_FDS = 250 }; /* the kernel takes 253 (SCM_MAX_FD of net/scm.h) */
+
+/* The same with several descriptors: `count` of at most MESSAGE_FDS, and room for so many. */
+int message_send_many(int socket_fd, const void *data, size_t size, const int *fds, size_t count, int flags);
+int message_receive_many(int socket_fd, void *data, size_t size, int fds[MESSAGE_FDS], size_t *count,
+			 int flags);
 
 #endif

@@ -19,6 +19,9 @@ struct spawner;
 
 enum spawner_verb { SPAWNER_OPEN_MAPPED = 1, SPAWNER_PERF_UPROBE, SPAWNER_EXAMINER, SPAWNER_PROBER };
 
+/* Of files as they are mapped, and of crashes: apart, so that a slow file delays no report. */
+enum examiner_kind { EXAMINER_OF_FILES, EXAMINER_OF_CRASHES, EXAMINER_KINDS };
+
 struct spawner_request {
 	uint32_t verb;
 	uint32_t tgid;       /* OPEN_MAPPED: whose mapping */
@@ -27,8 +30,8 @@ struct spawner_request {
 	uint64_t token;
 	uint64_t offset; /* PERF_UPROBE */
 	uint32_t uid;    /* EXAMINER: its uid */
-	uint32_t reserved;
-	char path[256]; /* OPEN_MAPPED: fallback below /proc/PID/root when map_files is refused */
+	uint32_t kind;   /* EXAMINER: enum examiner_kind */
+	char path[256];  /* OPEN_MAPPED: fallback below /proc/PID/root when map_files is refused */
 };
 
 struct spawner_answer {
@@ -48,7 +51,8 @@ void spawner_stop(struct spawner *spawner);
 int spawner_fd(const struct spawner *spawner);
 /*
  * file_fd goes along with PERF_UPROBE and PROBER (-1 otherwise) and stays the caller's. -EAGAIN: queue full;
- * -EPIPE: the nursery is gone. EXAMINER ends the examiner that was there before: there is one at a time.
+ * -EPIPE: the nursery is gone. EXAMINER ends the examiner of its kind that was there before: there is one of
+ * each at a time.
  */
 int spawner_ask(struct spawner *spawner, const struct spawner_request *request, int file_fd);
 /*

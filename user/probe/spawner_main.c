@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The spawner: one question after the other, each of which may take for ever. It has one examiner at a time
- * and is its parent: a new one is started only when the old one is dead and reaped. Of probers it has a few.
+ * The spawner: one question after the other, each of which may take for ever. It has one examiner
+ * of each kind at a time and is its parent: a new one is started only when the old one is dead and reaped. Of
+ * probers it has a few.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 #include "user/probe/examiner.h"
 #include "user/probe/message.h"
 #include "user/probe/spawner_wire.h"
+#include "user/probe/unwinder.h"
 
 struct examiner_child {
 	pid_t pid; /* 0: none */
@@ -35,7 +37,7 @@ static void end_examiner(struct examiner_child *child)
 }
 
 /* Returns the agent's end of the new examiner's socket. */
-static int start_examiner(struct examiner_child *child, uint32_t uid)
+static int start_examiner(struct examiner_child *child, uint32_t uid, uint32_t kind)
 {
 	pid_t parent = getpid();
 	int pair[2];
@@ -55,9 +57,12 @@ static int start_examiner(struct examiner_child *child, uint32_t uid)
 		return err;
 	}
 	if (child->pid == 0) {
-		spawner_child_start("lapidary-exam", parent, SIGKILL);
+		spawner_child_start(kind == EXAMINER_OF_FILES ? "lapidary-exam" : "lapidary-unwind", parent,
+				    SIGKILL);
 		spawner_close_others(pair[1], -1);
-		examiner_main(pair[1], uid);
+		if (kind == EXAMINER_OF_FILES)
+			examiner_main(pair[1], uid);
+		unwinder_main(pair[1], uid);
 	}
 	close(pair[1]);
 	child->fd = syscall(SYS_pidfd_open, child->pid, 0);
@@ -65,7 +70,7 @@ static int start_examiner(struct examiner_child *child, uint32_t uid)
 }
 
 struct family {
-	struct examiner_child examiner;
+	struct examiner_child examiners[EXAMINER_KINDS];
 	struct spawner_probers probers;
 };
 
@@ -79,7 +84,9 @@ static int carry_out(const struct spawner_request *request, int file_fd, struct 
 	case SPAWNER_PERF_UPROBE:
 		return spawner_open_uprobe(file_fd, request->offset);
 	case SPAWNER_EXAMINER:
-		return start_examiner(&family->examiner, request->uid);
+		if (request->kind >= EXAMINER_KINDS)
+			return -EINVAL;
+		return start_examiner(&family->examiners[request->kind], request->uid, request->kind);
 	case SPAWNER_PROBER:
 		return spawner_probers_start(&family->probers, file_fd);
 	default:
@@ -110,25 +117,28 @@ static int answer(int work_fd, const struct spawner_request *request, int result
 /* Waits for work and reaps who has ended meanwhile; true when there is work. */
 static bool wait_for_work(int work_fd, struct family *family)
 {
-	struct pollfd polls[2 + SPAWNER_PROBERS] = {{.fd = work_fd, .events = POLLIN},
-						    {.fd = family->examiner.fd, .events = POLLIN}};
+	enum { FIRST_PROBER = 1 + EXAMINER_KINDS, POLLS = FIRST_PROBER + SPAWNER_PROBERS };
+	struct pollfd polls[POLLS] = {{.fd = work_fd, .events = POLLIN}};
 
+	for (int i = 0; i < EXAMINER_KINDS; i++)
+		polls[1 + i] = (struct pollfd){.fd = family->examiners[i].fd, .events = POLLIN};
 	for (int i = 0; i < SPAWNER_PROBERS; i++)
-		polls[2 + i] = (struct pollfd){.fd = family->probers.fds[i], .events = POLLIN};
-	if (poll(polls, 2 + SPAWNER_PROBERS, -1) < 0) {
+		polls[FIRST_PROBER + i] = (struct pollfd){.fd = family->probers.fds[i], .events = POLLIN};
+	if (poll(polls, POLLS, -1) < 0) {
 		if (errno != EINTR)
 			_exit(1);
 		return false;
 	}
-	if (polls[1].revents)
-		end_examiner(&family->examiner);
+	for (int i = 0; i < EXAMINER_KINDS; i++)
+		if (polls[1 + i].revents)
+			end_examiner(&family->examiners[i]);
 	spawner_probers_reap(&family->probers);
 	return polls[0].revents != 0;
 }
 
 void spawner_main(int work_fd)
 {
-	struct family family = {.examiner.fd = -1};
+	struct family family = {.examiners = {{.fd = -1}, {.fd = -1}}};
 
 	spawner_probers_init(&family.probers);
 	for (;;) {
@@ -143,7 +153,8 @@ void spawner_main(int work_fd)
 		if (got == 0 ||
 		    (got == 1 && answer(work_fd, &request, carry_out(&request, file_fd, &family)) != 0)) {
 			spawner_probers_end(&family.probers);
-			end_examiner(&family.examiner);
+			for (int i = 0; i < EXAMINER_KINDS; i++)
+				end_examiner(&family.examiners[i]);
 			_exit(0);
 		}
 		if (file_fd >= 0)

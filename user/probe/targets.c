@@ -126,6 +126,14 @@ uint8_t targets_build_id(struct targets *targets, const struct maps_region *regi
 	return kind->build_id_len;
 }
 
+int targets_copy(struct targets *targets, const struct maps_region *region)
+{
+	struct mapping_key key = mapping_key_of(region);
+	const struct kind *kind = table_peek(targets->kinds, &key);
+
+	return kind ? copies_find(targets->copies, &kind->file) : -1;
+}
+
 struct each {
 	targets_file_fn fn;
 	void *context;
@@ -151,6 +159,8 @@ void targets_each(const struct targets *targets, targets_file_fn fn, void *conte
 void targets_stats(const struct targets *targets, struct targets_stats *out)
 {
 	*out = targets->stats;
+	out->copies = copies_count(targets->copies);
+	out->copy_bytes = copies_bytes(targets->copies);
 }
 
 static void count_unfinished(void *context, const void *key, void *value)
@@ -195,7 +205,10 @@ int targets_new(const struct targets_options *options, const struct targets_even
 				   release_file, targets);
 	targets->users = table_new(sizeof(struct user_key), sizeof(struct user), USERS, users_gone, targets);
 	targets->groups = groups_new();
-	if (!targets->kinds || !targets->questions || !targets->files || !targets->users || !targets->groups)
+	targets->copies = copies_new();
+	targets->copy_fd = -1;
+	if (!targets->kinds || !targets->questions || !targets->files || !targets->users ||
+	    !targets->groups || !targets->copies)
 		goto out;
 	if (targets->epoll_fd < 0 ||
 	    epoll_ctl(targets->epoll_fd, EPOLL_CTL_ADD, spawner_fd(options->spawner), &event) != 0) {
@@ -219,6 +232,9 @@ void targets_free(struct targets *targets)
 	table_free(targets->questions);
 	table_free(targets->kinds);
 	groups_free(targets->groups);
+	copies_free(targets->copies);
+	if (targets->copy_fd >= 0)
+		close(targets->copy_fd);
 	examiner_free(targets->examiner);
 	if (targets->epoll_fd >= 0)
 		close(targets->epoll_fd);

@@ -47,8 +47,13 @@ struct targets_events {
 	/* The spawner's answers to others' questions come through the same descriptor: the prober's, whose
 	 * socket `fd` is the callee's (-1 when result is not 0). */
 	void (*prober)(void *context, uint64_t token, int result, int fd);
+	/* Answers to TARGETS_UNWINDER: a started examiner of crashes, whose socket `fd` is the callee's. */
+	void (*unwinder)(void *context, int result, int fd);
 	void *context;
 };
+
+/* The token of whoever asks the spawner for the examiner of crashes. */
+#define TARGETS_UNWINDER UINT64_MAX
 
 struct targets;
 int targets_new(const struct targets_options *options, const struct targets_events *events,
@@ -72,6 +77,12 @@ void targets_gone(struct targets *targets, uint32_t tgid, uint64_t start_ns);
 /* Build-id of a mapped file, when it was examined. Returns its length, 0 when it is not known (yet). */
 uint8_t targets_build_id(struct targets *targets, const struct maps_region *region, uint8_t out[20]);
 
+/*
+ * The distilled copy (user/elf/distil.h) of a mapped file, borrowed until the next call of targets_ready or
+ * targets_tick; -1 when there is none (yet).
+ */
+int targets_copy(struct targets *targets, const struct maps_region *region);
+
 /* Attached files, for `features` and `doctor`. */
 typedef void (*targets_file_fn)(void *context, const char *path, const struct library *library,
 				uint32_t users);
@@ -84,7 +95,8 @@ struct targets_stats {
 	uint64_t refused;    /* files not probed: a limit was reached */
 	uint64_t failed;     /* files that could not be opened or examined */
 	uint64_t examiner_deaths;
-	bool spawner_lost; /* for good: no new file can be probed */
+	uint64_t copies, copy_bytes; /* distilled copies of mapped files, and the memory they take */
+	bool spawner_lost;           /* for good: no new file can be probed */
 };
 void targets_stats(const struct targets *targets, struct targets_stats *out);
 

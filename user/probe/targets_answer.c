@@ -17,6 +17,7 @@ static void remember_kind(struct targets *targets, const struct asker *asker, co
 	kind->checked_ns = when_boot_now();
 	kind->library = file->library.kind;
 	kind->refused = file->state == FILE_REFUSED;
+	kind->copied = file->wanted || file->library.kind != LIBRARY_NEITHER;
 	kind->file = *key;
 	memcpy(kind->version, file->library.version, sizeof(kind->version));
 	kind->build_id_len = file->library.build_id_len;
@@ -60,7 +61,8 @@ bool answer_from_memory(struct targets *targets, const struct asker *asker)
 	struct kind *kind = table_get(targets->kinds, &asker->mapping);
 	struct file *file;
 
-	if (!kind || when_boot_now() - kind->checked_ns > targets->options.fresh_ns)
+	if (!kind || when_boot_now() - kind->checked_ns > targets->options.fresh_ns ||
+	    (asker->start_ns && !kind->copied))
 		return false;
 	if (kind->library == LIBRARY_NEITHER || (kind->library == LIBRARY_LIBPQ && asker->start_ns == 0))
 		return true;
@@ -181,6 +183,16 @@ static bool was_lost(int result)
 	return result == -EIO || result == -EPIPE || result == -EPROTO || result == -ETIMEDOUT;
 }
 
+static void keep_copy(struct targets *targets, const struct file_key *key,
+		      const struct examiner_answer *answer)
+{
+	if (targets->copy_fd >= 0 && answer->result == 0 && answer->copied)
+		copies_keep(targets->copies, key, targets->copy_fd); /* closes it when it cannot */
+	else if (targets->copy_fd >= 0)
+		close(targets->copy_fd);
+	targets->copy_fd = -1;
+}
+
 static void examined(struct targets *targets, struct file *file, const struct file_key *key,
 		     const struct examiner_answer *answer)
 {
@@ -190,11 +202,14 @@ static void examined(struct targets *targets, struct file *file, const struct fi
 		return;
 	}
 	targets->stats.examined++;
+	keep_copy(targets, key, answer);
 	if (answer->result == 0)
 		file->library = answer->library;
 	else if (answer->result != -ENOEXEC && answer->result != -ENOTSUP)
 		targets_report(targets, file->path, "could not be examined", answer->result);
-	if (file->library.kind == LIBRARY_NEITHER) {
+	if (file->library.kind == LIBRARY_NEITHER && ask_is_wanted(file) && !file->wanted) {
+		file->state = FILE_OPEN; /* who came meanwhile is watched: once more, for its copy */
+	} else if (file->library.kind == LIBRARY_NEITHER) {
 		file_close(file);
 		serve_all(targets, file, key);
 	} else if (over_limit(targets, file->uid)) {
@@ -319,13 +334,23 @@ static void pass_on(struct targets *targets, struct spawner_answer *answer)
 	answer->fd = -1;
 }
 
+static void pass_on_unwinder(struct targets *targets, struct spawner_answer *answer)
+{
+	if (!targets->events.unwinder)
+		return;
+	targets->events.unwinder(targets->events.context, answer->result, answer->fd);
+	answer->fd = -1;
+}
+
 static void spawner_ready(struct targets *targets)
 {
 	struct spawner_answer answer;
 	int got;
 
 	while ((got = spawner_read(targets->options.spawner, &answer)) == 1) {
-		if (answer.verb == SPAWNER_EXAMINER)
+		if (answer.token == TARGETS_UNWINDER)
+			pass_on_unwinder(targets, &answer);
+		else if (answer.verb == SPAWNER_EXAMINER)
 			adopt_examiner(targets, &answer);
 		else if (answer.verb == SPAWNER_PROBER)
 			pass_on(targets, &answer);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Questions to spawner and examiner. Neither is waited for. */
+#include <unistd.h>
 #include "user/base/when.h"
 #include "user/probe/targets_private.h"
 
@@ -110,6 +111,22 @@ static void find_open(void *context, const void *key, void *value)
 		*found = key;
 }
 
+static void close_copy(struct targets *targets)
+{
+	if (targets->copy_fd >= 0)
+		close(targets->copy_fd);
+	targets->copy_fd = -1;
+}
+
+/* By a process that is watched, so that it may have to be unwound. */
+bool ask_is_wanted(const struct file *file)
+{
+	for (uint32_t i = 0; i < file->waiting_count; i++)
+		if (file->waiting[i].start_ns)
+			return true;
+	return false;
+}
+
 void ask_examiner(struct targets *targets)
 {
 	const struct file_key *key = NULL;
@@ -126,7 +143,12 @@ void ask_examiner(struct targets *targets)
 		return;
 	file = table_peek(targets->files, key);
 	targets->examining = *key;
-	if (examiner_ask(targets->examiner, targets->examine_token = ++targets->next_token, file->fd) != 0)
+	close_copy(targets);
+	targets->copy_fd = copies_find(targets->copies, key) < 0 ? copies_make(file->fd) : -1;
+	file->wanted = ask_is_wanted(file);
+	if (examiner_ask_copy(targets->examiner, targets->examine_token = ++targets->next_token, file->fd,
+			      targets->copy_fd,
+			      file->wanted ? EXAMINER_COPY_ALL : EXAMINER_COPY_LIBRARY) != 0)
 		return; /* a dead examiner is noticed when its descriptor is read */
 	targets->busy = true;
 	targets->examining_since_ns = when_boot_now();

@@ -45,6 +45,7 @@ struct file {
 	uint32_t uid;   /* its owner */
 	uint32_t users; /* processes that map it */
 	uint16_t group, attachment;
+	bool wanted;    /* a watched process maps it: a copy is made, whatever it is */
 	uint32_t tries; /* examiners that were lost with it */
 	uint64_t asked_ns, idle_since_ns;
 	uint32_t events_open; /* perf events not answered yet */

@@ -4,6 +4,7 @@
 #define LAPIDARY_TARGETS_PRIVATE_H
 
 #include "user/base/table.h"
+#include "user/probe/copies.h"
 #include "user/probe/examiner.h"
 #include "user/probe/targets.h"
 #include "user/probe/targets_file.h"
@@ -28,6 +29,7 @@ struct kind {
 	uint64_t checked_ns;
 	uint32_t library; /* enum library_kind */
 	bool refused;     /* it is not probed */
+	bool copied;      /* a copy was asked for, whatever came of it */
 	char version[16]; /* of a Ruby */
 	struct file_key file;
 	uint8_t build_id_len;
@@ -63,6 +65,8 @@ struct targets {
 	uint64_t examining_since_ns;
 	uint64_t limit_told_ns; /* when it was last said that there are too many files */
 	struct file_key examining;
+	struct copies *copies;
+	int copy_fd; /* of the file in work, -1: none is made */
 	uint64_t examiner_since_ns;
 	uint64_t next_token, sent_token, examine_token; /* questions up to sent_token were sent */
 	struct table *kinds;                            /* mapping_key → kind */
@@ -92,6 +96,9 @@ void ask_again(struct targets *targets, const struct question *question);
 void ask_send(struct targets *targets); /* what the spawner has room for */
 void ask_for_examiner(struct targets *targets);
 void ask_examiner(struct targets *targets); /* about the next file that waits for it */
+
+/* A watched process waits for it. */
+bool ask_is_wanted(const struct file *file);
 
 /* targets_answer.c */
 void answer_attach(struct targets *targets, struct file *file, const struct file_key *key);
