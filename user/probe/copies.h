@@ -12,8 +12,8 @@
 #include "user/probe/targets_file.h"
 
 enum { COPIES = 512 };
-#define COPIES_BYTES_MAX (UINT64_C(128) << 20) /* in all; a Puma app with Rails maps files of 30 to 60 MiB   \
-						*/
+/* In all; a Puma app with Rails maps files of 30 to 60 MiB. */
+#define COPIES_BYTES_MAX (UINT64_C(128) << 20)
 
 struct copies;
 struct copies *copies_new(void);
