@@ -69,7 +69,8 @@ enum event_type {
 	EV_HELLO,      /* struct ev_hello: the app's library introduced itself over the socket */
 	EV_PROBE,      /* struct ev_probe: the prober tested a database */
 	EV_BREAKER,    /* struct ev_breaker: a breaker changed its state */
-	EV_ACTION,     /* struct ev_action: an action has an outcome */
+	EV_ACTION,     /* struct ev_action: an action was ordered, or has an outcome */
+	EV_STATE,      /* struct ev_state: how far an app's process is, by its library's word and its hold */
 	EV_TYPE_END,
 };
 
@@ -422,6 +423,23 @@ struct ev_hello {
 	char ruby[16];
 };
 
+/* What an app's library says of its process. */
+enum app_phase {
+	APP_SILENT, /* nothing */
+	APP_BOOTING,
+	APP_SERVING,
+	APP_DRAINING,
+	APP_STOPPED,
+};
+
+struct ev_state {
+	struct ev_head head; /* the peer */
+	__u32 state;         /* enum app_phase */
+	__u32 connected;     /* 0: its last connection is gone */
+	__u32 welcomed;      /* 1: this goes with a welcome, and hold_ms is what that said */
+	__u32 hold_ms;       /* so long it is held from now on; 0: not, or no longer */
+};
+
 /* How far the prober came. Above PROBE_REACHED a server answered, whatever it said. */
 enum probe_result {
 	PROBE_OK = 1,   /* a query was answered; without credentials: the server asked for them */
@@ -501,5 +519,6 @@ _Static_assert(sizeof(struct ev_hello) == 160, "ev_hello");
 _Static_assert(sizeof(struct ev_probe) == 336, "ev_probe");
 _Static_assert(sizeof(struct ev_breaker) == 328, "ev_breaker");
 _Static_assert(sizeof(struct ev_action) == 168, "ev_action");
+_Static_assert(sizeof(struct ev_state) == 56, "ev_state");
 
 #endif

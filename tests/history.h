@@ -264,6 +264,32 @@ static inline void history_action(struct history *h, uint32_t pid, const struct 
 	h->emit(h->context, &ev.head);
 }
 
+static inline void history_state(struct history *h, uint32_t pid, uint32_t state, uint64_t ms)
+{
+	struct ev_state ev = {
+		.head = HISTORY_HEAD(h, EV_STATE, LANE_USER, ev, pid, ms), .state = state, .connected = 1};
+	h->emit(h->context, &ev.head);
+}
+
+/* What goes with a welcome. */
+static inline void history_welcome(struct history *h, uint32_t pid, uint32_t state, uint32_t hold_ms,
+				   uint64_t ms)
+{
+	struct ev_state ev = {.head = HISTORY_HEAD(h, EV_STATE, LANE_USER, ev, pid, ms),
+			      .state = state,
+			      .connected = 1,
+			      .welcomed = 1,
+			      .hold_ms = hold_ms};
+	h->emit(h->context, &ev.head);
+}
+
+/* Its last connection is gone. */
+static inline void history_parted(struct history *h, uint32_t pid, uint64_t ms)
+{
+	struct ev_state ev = {.head = HISTORY_HEAD(h, EV_STATE, LANE_USER, ev, pid, ms)};
+	h->emit(h->context, &ev.head);
+}
+
 static inline void history_gap(struct history *h, uint64_t lost, uint64_t from_ms, uint64_t to_ms,
 			       uint64_t ms)
 {

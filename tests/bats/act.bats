@@ -2,81 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # What the gate lets through, and what then happens to a real process: consent, servers and the signals that they
-# understand, the deadline, the last worker, budgets. A rule of the test's own asks for a worker's restart when
-# one of its statements divides by zero, so that a decision can be had at will.
+# understand, the deadline, budgets.
 
 load helper
 load postgres
 load shop
 load obey
+load act
 
 setup_file() {
-	work_begin
-	crashy_build
-	library_copy
-	postgres_start
-	cp -r "$ROOT/rules" "$WORK/rules"
-	jq -n '{name: "poke", why: "A decision to restart a worker that a test can have at will.",
-		match: {notice: "db_error", where: [{field: "sqlstate", is: "22012"}]}, per: ["app", "pid"], count: 1, window_s: 1, quiet_s: 1,
-		incident: {kind: "poke", severity: "warning", subject: "{app} {pid}", title: "{app}: {pid} divided by zero"},
-		decisions: [{action: "worker.restart", target: "{app}", reason: "{pid} divided by zero"}]}' >"$WORK/rules/poke.json"
-	act_start
+	act_begin
 }
 
 teardown_file() {
-	agent_stop
-	postgres_stop
-	work_end
-}
-
-# act_start [FLAG…]: the agent, with a deadline that a test can wait for.
-act_start() {
-	AGENT_RULES=$WORK/rules agent_start --restart-deadline 2s --probe-interval 0 --lease 2s "$@"
-}
-
-# act_again [FLAG…]: with other flags.
-act_again() {
-	agent_stop
-	act_start "$@"
-}
-
-# restart_line PID: the last audit line about a restart of that process, once it is final.
-restart_line() {
-	wait_until 15 restart_final "$1" || { lap actions --json >&2; return 1; }
-	lap actions --json | jq -c --argjson pid "$1" '[.actions[] | select(.pid == $pid and .action == "worker.restart")] | sort_by(.time) | last'
-}
-
-restart_final() {
-	lap actions --json | jq -e --argjson pid "$1" \
-		'[.actions[] | select(.pid == $pid and .action == "worker.restart")] | length >= 1 and all(.outcome != "sent")'
-}
-
-# poke_puma: a worker of the shop divides by zero. Sets $pid.
-poke_puma() {
-	read -r pid _ < <(shop_get '/query?select+1/0')
-}
-
-# http_get SOCKET PATH: the body, from a server that closes after each answer.
-http_get() {
-	ruby --disable-gems -rsocket -e 's = UNIXSocket.new(ARGV[0]); s.write("GET #{ARGV[1]} HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
-		puts s.read.split("\r\n\r\n", 2)[1]' "$1" "$2"
-}
-
-prefork_start() {
-	process_start plain env SHOP_DATABASE="$SHOP_DATABASE" HOME=/nonexistent \
-		setpriv --reuid nobody --regid nogroup --clear-groups ruby "$WORK/app/prefork.rb" "$@"
-	wait_until 15 prefork_has $#
-	# shellcheck disable=SC2046 # pids
-	watch_wait "$(process_pid plain)" $(pgrep -P "$(process_pid plain)")
-}
-
-prefork_has() {
-	[ "$(grep -c . "$WORK/plain.out")" -ge "$1" ]
-}
-
-# prefork_child HOW: the pid of the youngest child of that kind.
-prefork_child() {
-	awk -v how="$1" '$2 == how {pid = $1} END {print pid}' "$WORK/plain.out"
+	act_end
 }
 
 @test "without consent a decision is recorded as what would have been done, and nothing is" {
@@ -90,7 +29,7 @@ prefork_child() {
 
 @test "an operator's word is consent: a Puma worker gets TERM, drains, and is replaced" {
 	local line
-	shop_watched
+	shop_warm
 	shop_workers >"$WORK/before"
 	pid=$(head -n 1 "$WORK/before")
 	lap worker restart "$pid"
@@ -133,6 +72,9 @@ prefork_child() {
 	# shellcheck disable=SC2046 # pids
 	watch_wait "$(process_pid unicorn)" $(pgrep -P "$(process_pid unicorn)")
 	pid=$(pgrep -P "$(process_pid unicorn)" | head -n 1)
+	# shellcheck disable=SC2046 # pids
+	unicorn_serves() { http_get "$WORK/uni/uni.sock" '/query?select+1' && serves $(pgrep -P "$(process_pid unicorn)"); }
+	wait_until 20 unicorn_serves
 	lap worker restart "$pid"
 	line=$(restart_line "$pid")
 	check "$line" '.outcome == "done" and (.outcome_reason | test("exited with 0|SIGQUIT"))'
@@ -177,7 +119,7 @@ prefork_child() {
 	process_stop plain KILL
 }
 
-@test "the last healthy worker stays, whoever asks" {
+@test "Property 12: the last healthy worker stays, whoever asks" {
 	prefork_start polite
 	pid=$(prefork_child polite)
 	run lap worker restart "$pid"
@@ -230,7 +172,7 @@ has_children() {
 
 @test "--act for an app is consent to signals by a rule, for that app alone" {
 	act_again --act shop
-	shop_watched
+	shop_warm
 	poke_puma
 	check "$(restart_line "$pid")" '.outcome == "done" and .consent == "configuration" and .by == "rule"'
 	process_gone "$pid"
@@ -243,7 +185,7 @@ has_children() {
 	wait_until 20 shop_whole
 }
 
-@test "a budget: so many restarts of an app in a minute, the others are refused" {
+@test "Property 12: a budget: so many restarts of an app in a minute, the others are refused" {
 	local round
 	act_again --act all --restarts-per-minute 2
 	prefork_start polite polite polite
@@ -252,8 +194,7 @@ has_children() {
 		kill -USR2 "$pid"
 		restart_line "$pid" >"$WORK/line.$round"
 		wait_until 10 prefork_has $((3 + (round < 3 ? round : 2)))
-		# shellcheck disable=SC2046 # pids
-		watch_wait $(pgrep -P "$(process_pid plain)")
+		prefork_serves
 	done
 	check "$(cat "$WORK/line.1")" '.outcome == "done"'
 	check "$(cat "$WORK/line.2")" '.outcome == "done"'
@@ -278,54 +219,4 @@ has_children() {
 	process_gone "$pid"
 	process_stop plain KILL
 	shop_stop
-}
-
-# exits_with STATUS COMMAND…
-exits_with() {
-	local want=$1 status=0
-	shift
-	"$@" >"$WORK/exit.out" 2>&1 </dev/null || status=$?
-	[ "$status" = "$want" ] || { echo "$* exited with $status, not $want" >&2; cat "$WORK/exit.out" >&2; return 1; }
-}
-
-# agent_exits_with STATUS SIGNAL [FLAG…]: an agent of its own, ended by that signal.
-agent_exits_with() {
-	local want=$1 signal=$2
-	shift 2
-	mkdir -p "$WORK/ends.state" "$WORK/ends.run"
-	process_start ends bash -c '"$0" "$@"; echo "exit $?"' "$LAPIDARY" agent --state-dir "$WORK/ends.state" --run-dir "$WORK/ends.run" \
-		--rules "$ROOT/rules" "$@"
-	wait_until 20 agent_ready ends
-	kill -"$signal" "$(pgrep -P "$(process_pid ends)" -x lapidary)"
-	wait_until 20 grep -q "^exit" "$WORK/ends.out"
-	[ "$(awk '$1 == "exit" {print $2}' "$WORK/ends.out")" = "$want" ] || { tail -n 5 "$WORK"/ends.{out,err} >&2; return 1; }
-	wait_until 10 session_empty "$(process_pid ends)"
-}
-
-@test "Property 16: the agent ends with 0 by TERM and by INT, with an app connected" {
-	agent_exits_with 0 TERM
-	agent_exits_with 0 INT
-}
-
-@test "Property 16: a wrong flag, a socket where nobody answers, and a process without rights say why" {
-	exits_with 2 "$LAPIDARY" agent --no-such-flag
-	exits_with 4 "$LAPIDARY" breakers --run-dir "$WORK/nowhere"
-	exits_with 4 "$LAPIDARY" worker restart 4711 --run-dir "$WORK/nowhere"
-	exits_with 2 "$LAPIDARY" breaker open not-a-target --run-dir "$WORK/nowhere"
-	cp "$LAPIDARY" "$WORK/lapidary-copy"
-	exits_with 3 as_user nobody "$WORK/lapidary-copy" agent --state-dir "$WORK/nobody" --run-dir "$WORK/nobody" --rules "$WORK/rules"
-}
-
-@test "Property 16: how a worker went is in the line of its restart" {
-	prefork_start polite deaf polite
-	pid=$(prefork_child polite)
-	lap worker restart "$pid"
-	check "$(restart_line "$pid")" '.outcome_reason | test("exited with 0")'
-	pid=$(prefork_child deaf)
-	wait_until 5 prefork_has 4
-	# shellcheck disable=SC2046 # pids
-	watch_wait $(pgrep -P "$(process_pid plain)")
-	lap worker restart "$pid" --now
-	check "$(restart_line "$pid")" '.outcome == "done" and (.outcome_reason | test("SIGKILL"))'
-	process_stop plain KILL
 }

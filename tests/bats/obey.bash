@@ -17,7 +17,7 @@ obey_start() {
 
 # obey_send NAME RUBY: as one line, so its own line ends travel as record separators.
 obey_send() {
-	printf '%s\n' "${2//$'\n'/$'\x1e'}" >"$WORK/$1.fifo"
+	printf '%s\n' "${2//$'\n'/$'\x1e'}" | timeout 15 tee "$WORK/$1.fifo" >/dev/null # it may have ended: then nobody reads
 }
 
 # obey NAME RUBY: done when this returns.

@@ -27,7 +27,7 @@ struct passed {
 
 static struct passed passed[PASSES];
 static struct ev_scope scopes[SCOPES];
-static unsigned count, workers[SCOPES]; /* healthy, those under way included */
+static unsigned count, workers[SCOPES]; /* healthy, so none of those under way */
 static uint64_t seed_of_case;
 
 #define HOLDS(condition)                                                                                     \
@@ -80,8 +80,10 @@ static void ask(struct gate *gate, const struct gate_settings *settings, uint64_
 		.reason = "drawn",
 		.scope = scopes[scope],
 		.pid = 1 + (uint32_t)draw(1000),
-		.live_workers = workers[scope],
+		.live_workers = workers[scope] + (uint32_t)draw(3),
+		.healthy_workers = workers[scope],
 		.is_worker = draw(5) != 0, /* else a master, that rolls */
+		.is_healthy = workers[scope] && draw(4) != 0,
 		.accepted = draw(3) != 0,
 		.configured = draw(3) == 0,
 		.by_operator = draw(10) == 0,
@@ -92,7 +94,7 @@ static void ask(struct gate *gate, const struct gate_settings *settings, uint64_
 	bool room = restart ? passed_since(since, true, (int)scope) < settings->restarts_per_minute &&
 				      passed_since(since, true, -1) < settings->host_restarts_per_minute &&
 				      going(scope) < settings->restarting_max &&
-				      (!request.is_worker || workers[scope] > going(scope) + 1)
+				      (!request.is_worker || workers[scope] >= 1u + request.is_healthy)
 			    : passed_since(since, false, (int)scope) < settings->breakers_per_minute;
 	struct gate_pass pass;
 

@@ -37,15 +37,14 @@ static void add_text(struct stream *stream, const char *text)
 
 static void add_good(struct stream *stream)
 {
-	static const char *const states[] = {"serving", "draining", "stopped"}, *const results[] = {"done",
-												    "refused",
-												    "failed"};
+	static const char *const states[] = {"serving", "draining", "stopped", "booting"},
+				 *const results[] = {"done", "refused", "failed"};
 	char line[512];
 
 	switch (draw(4)) {
 	case 0:
 		snprintf(line, sizeof(line), "{\"type\":\"state\",\"state\":\"%s\",\"in_flight\":%u}\n",
-			 states[draw(3)], (unsigned)draw(1000));
+			 states[draw(4)], (unsigned)draw(1000));
 		break;
 	case 1:
 		snprintf(line, sizeof(line),

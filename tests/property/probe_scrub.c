@@ -256,6 +256,7 @@ static void decoding_any_bytes_refuses_or_settles(void **state)
 		sizeof(struct ev_sample),    sizeof(struct ev_location), sizeof(struct ev_gap),
 		sizeof(struct ev_hello),     sizeof(struct ev_probe),    sizeof(struct ev_breaker),
 		sizeof(struct ev_action),    sizeof(struct ev_ruby),     sizeof(struct ev_written),
+		sizeof(struct ev_state),
 	};
 	uint64_t accepted[EV_TYPE_END] = {0}, types = 0;
 

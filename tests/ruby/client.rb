@@ -42,7 +42,7 @@ class ClientTest < LapidaryTest
     start(app: "the shop/é", role: "worker", server: "puma", accepts: %i[breaker])
     hello = greeting.value.lines.first
     assert_equal({ "type" => "hello", "protocol" => 1, "app" => "the-shop--", "role" => "worker",
-                   "server" => "puma", "ruby" => RUBY_VERSION, "accepts" => ["breaker"] }, hello)
+                   "server" => "puma", "ruby" => RUBY_VERSION, "accepts" => ["breaker"], "state" => "serving" }, hello)
     assert Lapidary.connected?
   end
 

@@ -50,6 +50,45 @@ class ForkTest < LapidaryTest
     assert_equal %w[hello state], guest(Process.pid).peer.lines.map { |line| line["type"] }
   end
 
+  # Its siblings' last healthy worker would not stay otherwise: a helper answers no request.
+  def test_what_a_worker_forks_is_a_helper_and_serves_nobody_unless_it_says_so
+    start(server: "puma", role: "worker")
+    eventually("this process") { guest(Process.pid) }
+    held, go = IO.pipe
+    said, says = IO.pipe
+    pid = child do
+      held.read(1)
+      Lapidary.serving
+      says.write("!")
+      held.read(1)
+    end
+    helper = eventually("the child") { guest(pid) }
+    eventually("its first word") { helper.said("state").any? }
+    assert_equal %w[booting booting], [helper.hello, *helper.said("state")].map { |line| line["state"] }
+    go.write("!")
+    said.read(1)
+    eventually("its second") { helper.said("state").last["state"] == "serving" }
+    go.write("!")
+    assert_predicate status(pid), :success?
+  end
+
+  # A server's hook starts the library in the child while the child's own client may be on its way.
+  def test_a_child_that_starts_by_itself_speaks_with_one_voice
+    start_here
+    pids = Array.new(20) do |round|
+      child do
+        gate = Queue.new
+        own = Thread.new { gate.pop && Lapidary.send(:succeed, "worker") }
+        gate.push(true)
+        Thread.pass if round.odd?
+        start(server: "puma", role: "single")
+        own.join
+        exit!(Thread.list.count { |thread| thread.name == "lapidary" } == 1 ? 0 : 8)
+      end
+    end
+    assert_equal([0], pids.map { |pid| status(pid).exitstatus }.uniq)
+  end
+
   def test_the_breaker_is_read_in_the_child_before_it_has_connected
     start_here
     @page.set(TARGET, :query, 1)

@@ -62,6 +62,15 @@ class HoldTest < LapidaryTest
     assert_operator seconds { start(hold: true) }, :<, 0.5
   end
 
+  def test_who_is_held_serves_afterwards
+    greeting = Thread.new { agent.greet(hold_ms: 300) }
+    waiter = Thread.new { seconds { start(hold: true) } }
+    peer = greeting.value
+    assert_equal "booting", peer.read("state")["state"]
+    assert_equal "serving", peer.read("state")["state"]
+    assert_operator waiter.value, :>=, 0.3
+  end
+
   def test_an_agent_that_is_killed_or_stopped_holds_nobody
     %w[KILL STOP].each do |signal|
       ready, told = IO.pipe

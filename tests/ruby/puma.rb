@@ -105,6 +105,26 @@ class PumaTest < LapidaryTest
     end
   end
 
+  # What a process says of itself, the hello's word first.
+  def states(guest)
+    [guest.hello["state"], *guest.said("state").map { |line| line["state"] }].chunk_while { |a, b| a == b }.map(&:first)
+  end
+
+  def test_a_worker_says_that_it_boots_until_its_app_is_loaded_and_that_it_drains_when_puma_does
+    File.write(File.join(@folder, "config.ru"), "IO.select(nil, nil, nil, 0.01) until File.exist?('boot')\n#{APP}")
+    puma("workers 2")
+    booting = two_workers
+    eventually("their first words") { booting.all? { |guest| guest.said("state").any? } }
+    assert_equal [["booting"]], booting.map { |guest| states(guest) }.uniq
+    File.write(File.join(@folder, "boot"), "")
+    eventually("that they serve") { booting.all? { |guest| states(guest) == %w[booting serving] } }
+    assert serving
+    Process.kill("TERM", booting.first.pid)
+    eventually("its end") { !booting.first.there? }
+    assert_equal %w[booting serving draining stopped], states(booting.first)
+    assert_equal %w[booting serving], states(booting.last)
+  end
+
   def test_an_ordered_worker_drains_and_another_takes_its_place
     puma("workers 2\nthreads 2, 2")
     old = two_workers.first

@@ -41,7 +41,9 @@ static int before(void **state)
 		.threshold = 2,
 		.pid = 4711,
 		.start_ns = 1,
-		.live_workers = 4,
+		.live_workers = 5,
+		.healthy_workers = 4,
+		.is_healthy = true,
 		.is_worker = true,
 		.accepted = true,
 		.wall_ns = 1700000000000000000ull,
@@ -151,20 +153,26 @@ static void the_last_healthy_worker_stays(void **state)
 {
 	(void)state;
 	request.by_operator = true;
-	request.live_workers = 1; /* also a single process, which is its own last worker */
+	request.live_workers = 4;
+	request.healthy_workers = 1; /* also a single process, which is its own last worker */
 	assert_int_equal(decide(), ACTION_REFUSED);
-	assert_true(because("last healthy worker"));
+	assert_true(because("last healthy worker (1 healthy of 4 alive)"));
 	request.action = "app.drain";
 	assert_int_equal(decide(), ACTION_REFUSED);
 	request.action = "worker.restart";
-	request.is_worker = false; /* a sick one, beside a healthy one; or a master */
+	request.healthy_workers = 0;
+	request.is_healthy = false; /* it boots, as all the others do */
+	assert_int_equal(decide(), ACTION_REFUSED);
+	assert_true(because("no other healthy worker (0 healthy of 4 alive)"));
+	request.healthy_workers = 1; /* a sick one, beside a healthy one */
+	assert_int_equal(decide(), ACTION_SENT);
+	end(ACTION_DONE);
+	request.healthy_workers = 0;
+	request.is_worker = false; /* a master, which rolls its workers */
 	assert_int_equal(decide(), ACTION_SENT);
 	assert_int_equal(gate_restarting(gate, &request.scope), 1);
-	request.is_worker = true;
-	request.live_workers = 2; /* one of the two is going already */
-	assert_int_equal(decide(), ACTION_REFUSED);
-	assert_true(because("last healthy worker"));
-	request.live_workers = 3;
+	request.is_worker = request.is_healthy = true;
+	request.healthy_workers = 3;
 	assert_int_equal(decide(), ACTION_REFUSED);
 	assert_true(because("at once"));
 }
@@ -225,7 +233,8 @@ static void a_line_says_all(void **state)
 	assert_string_equal(json_text(pass.audit, "target"), "postgres://db:5432/shop");
 	assert_string_equal(json_text(pass.audit, "reason"), "3 crashes in 60 s");
 	assert_int_equal(json_number(pass.audit, "pid", 0), 4711);
-	assert_int_equal(json_number(pass.audit, "live_workers", 0), 4);
+	assert_int_equal(json_number(pass.audit, "live_workers", 0), 5);
+	assert_int_equal(json_number(pass.audit, "healthy_workers", 0), 4);
 	evidence = cJSON_GetObjectItem(pass.audit, "evidence");
 	assert_int_equal(json_number(evidence, "count", 0), 3);
 	assert_int_equal(json_number(evidence, "window_ms", 0), 60000);

@@ -40,7 +40,7 @@ static void every_message_is_read_whole(void **state)
 	(void)state;
 	assert_int_equal(
 		read_line("{\"type\":\"hello\",\"protocol\":1,\"app\":\"shop-1.a_B\",\"role\":\"master\","
-			  "\"server\":\"puma 5.6.5\",\"ruby\":\"3.1.7\",\"new\":[{}],"
+			  "\"server\":\"puma 5.6.5\",\"ruby\":\"3.1.7\",\"new\":[{}],\"state\":\"booting\","
 			  "\"accepts\":[\"degrade\",\"dance\",\"breaker\"]}",
 			  &m, &code),
 		0);
@@ -50,12 +50,14 @@ static void every_message_is_read_whole(void **state)
 	assert_int_equal(m.hello.accepts, ACCEPTS_DEGRADE | ACCEPTS_BREAKER);
 	assert_string_equal(m.hello.server, "puma 5.6.5");
 	assert_string_equal(m.hello.ruby, "3.1.7");
+	assert_int_equal(m.hello.state, APP_BOOTING);
 
 	assert_int_equal(
 		read_line(" {\"protocol\":1.0,\"type\":\"hello\",\"app\":\"a\",\"role\":null}\r", &m, &code),
 		0);
 	assert_int_equal(m.hello.role, APP_SINGLE);
 	assert_int_equal(m.hello.accepts, 0);
+	assert_int_equal(m.hello.state, APP_SILENT);
 
 	assert_int_equal(
 		read_line(
@@ -160,6 +162,7 @@ static void wrong_words_are_answered(void **state)
 		{"{\"type\":\"hello\",\"protocol\":1,\"app\":\"a\",\"role\":\"boss\"}", "bad_field"},
 		{"{\"type\":\"hello\",\"protocol\":1,\"app\":\"a\",\"accepts\":\"breaker\"}", "bad_field"},
 		{"{\"type\":\"hello\",\"protocol\":1,\"app\":\"a\",\"accepts\":[1]}", "bad_field"},
+		{"{\"type\":\"hello\",\"protocol\":1,\"app\":\"a\",\"state\":\"\"}", "bad_field"},
 		{"{\"type\":\"hello\",\"protocol\":1,\"app\":\"a\",\"app\":\"b\"}", "bad_field"},
 		{"{\"type\":\"ack\",\"id\":\"\",\"result\":\"done\"}", "bad_field"},
 		{"{\"type\":\"ack\",\"id\":\"0123456789012345678901234567890123456789\",\"result\":\"done\"}",

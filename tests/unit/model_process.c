@@ -219,7 +219,9 @@ static void test_own_doings_are_told_with_their_app(void **state)
 	history_breaker(h, &other, BREAKER_QUERY, BREAKER_OPEN, 2200);
 	assert_int_equal(w.said[NOTICE_BREAKER], 1);
 	assert_null(w.app);
-	history_action(h, MASTER, &shop, "worker.restart", ACTION_SENT, 2300);
+	history_action(h, MASTER, &shop, "worker.restart", ACTION_SENT, 2300); /* of its outcome alone */
+	assert_int_equal(w.said[NOTICE_ACTION], 0);
+	history_action(h, MASTER, &shop, "worker.restart", ACTION_DONE, 2350);
 	history_action(h, 0, &shop, "alert", ACTION_DONE, 2400);
 	assert_int_equal(w.said[NOTICE_ACTION], 2);
 	assert_ptr_equal(w.app, process(MASTER)->app);
@@ -232,6 +234,7 @@ static void test_flight_tells_hellos_and_actions(void **state)
 		"\"event\":\"action\",\"id\":\"00000000c0ffee11\",\"action\":\"worker.restart\",\"outcome\":"
 		"\"sent\"}",
 		"\"action\":\"other\",\"outcome\":\"failed\"}",
+		"\"event\":\"state\",\"state\":\"draining\",\"hold_ms\":0}",
 	};
 	struct ev_scope shop = history_scope("shop");
 	size_t size = 0;
@@ -239,6 +242,7 @@ static void test_flight_tells_hellos_and_actions(void **state)
 	history_hello(h, MASTER, "shop", ACCEPTS_BREAKER | ACCEPTS_RESTART, 2000);
 	history_action(h, MASTER, &shop, "worker.restart", ACTION_SENT, 2100);
 	history_action(h, MASTER, &shop, "tea", ACTION_FAILED, 2200);
+	history_state(h, MASTER, APP_DRAINING, 2300);
 	char *flight = model_flight(w.model, MASTER, history_start(MASTER), &size);
 	assert_non_null(flight);
 	for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)

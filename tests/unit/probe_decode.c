@@ -26,6 +26,7 @@ static union {
 	struct ev_probe probe;
 	struct ev_breaker breaker;
 	struct ev_action action;
+	struct ev_state state;
 } in, out;
 
 static const char *why;
@@ -194,6 +195,15 @@ static void breakers_and_actions_have_known_kinds_alone(void **state)
 	assert_taken();
 	assert_int_equal(strlen(out.action.id), sizeof(out.action.id) - 1);
 	assert_int_equal(strlen(out.action.action), sizeof(out.action.action) - 1);
+
+	fresh(EV_STATE, LANE_USER, sizeof(struct ev_state));
+	in.state.state = APP_STOPPED + 1;
+	assert_refused(sizeof(in), "state.state");
+	in.state = (struct ev_state){
+		.head = in.state.head, .state = APP_STOPPED, .connected = 7, .welcomed = 9, .hold_ms = 5};
+	assert_taken();
+	assert_int_equal(out.state.connected + out.state.welcomed, 2); /* flags */
+	assert_int_equal(out.state.hold_ms, 5);
 }
 
 static void statements_are_normalised(void **state)
@@ -334,6 +344,7 @@ static void names_are_known(void **state)
 	assert_string_equal(event_name(EV_GAP), "gap");
 	assert_string_equal(event_name(EV_HELLO), "hello");
 	assert_string_equal(event_name(EV_ACTION), "action");
+	assert_string_equal(event_name(EV_STATE), "state");
 	assert_string_equal(event_name(0), "?");
 	assert_string_equal(event_name(0xffff), "?");
 	assert_string_equal(lane_name(LANE_FLOW), "flow");

@@ -34,7 +34,7 @@ struct peer {
 	struct ev_scope scope;
 	struct app_hello hello;
 	struct app_pool pool; /* the latest; target "" while none came */
-	enum app_state state;
+	enum app_phase state;
 	uint32_t in_flight;
 };
 

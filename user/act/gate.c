@@ -201,9 +201,11 @@ static enum action_outcome judge_worker(struct gate *gate, const struct gate_req
 	uint32_t restarting = gate_restarting(gate, &request->scope);
 	struct scope_windows *windows = windows_of(gate, &request->scope);
 
-	if (request->is_worker && request->live_workers <= restarting + 1)
-		snprintf(why, size, "it would take the last healthy worker (%u alive, %u of them restarting)",
-			 request->live_workers, restarting);
+	if (request->is_worker && request->healthy_workers <= (uint32_t)request->is_healthy)
+		snprintf(why, size, "it would %s (%u healthy of %u alive)",
+			 request->is_healthy ? "take the last healthy worker"
+					     : "go while there is no other healthy worker",
+			 request->healthy_workers, request->live_workers);
 	else if (restarting >= settings->restarting_max)
 		snprintf(why, size, "budget: %u of its workers are restarting already, at most %u at once",
 			 restarting, settings->restarting_max);
@@ -292,6 +294,7 @@ static cJSON *audit_new(struct gate *gate, const struct gate_request *request, c
 	add_evidence(line, request);
 	json_add_text(line, "consent", consent_of(request));
 	json_add_count(line, "live_workers", request->live_workers);
+	json_add_count(line, "healthy_workers", request->healthy_workers);
 	return line;
 }
 

@@ -2,7 +2,7 @@
 /*
  * The one gate: every decision passes here, and nothing acts without it. It asks, in this order: is acting
  * paused; is there consent (the app's own `accepts`, the configuration, --act, an operator's command); would
- * it take the last healthy worker; is there budget. What it lets through others carry out, and come back with
+ * it leave no healthy worker; is there budget. What it lets through others carry out, and come back with
  * the outcome. Pure: time is an argument.
  */
 #ifndef LAPIDARY_GATE_H
@@ -29,10 +29,12 @@ struct gate_request {
 	struct ev_scope scope;
 	uint32_t pid; /* 0: none */
 	uint64_t start_ns;
-	uint32_t live_workers; /* healthy ones of the scope, the one in question included */
-	bool is_worker;        /* the process is one of them; a master or a sick worker is not */
-	bool accepted;         /* a connected library accepts this order */
-	bool configured;       /* the configuration or --act allows acting on this app */
+	uint32_t live_workers;    /* of the scope, the one in question included */
+	uint32_t healthy_workers; /* those of them that serve */
+	bool is_worker;           /* the process is one of them; a master is not */
+	bool is_healthy;          /* and serves */
+	bool accepted;            /* a connected library accepts this order */
+	bool configured;          /* the configuration or --act allows acting on this app */
 	bool by_operator;
 	uint64_t wall_ns; /* for the audit line */
 };

@@ -42,8 +42,12 @@ static const char *const role_words[] = {
 static const char *const accepts_words[] = {"breaker", "restart", "hold", "drain", "degrade", NULL};
 static const char *const result_words[] = {
 	[ACK_DONE] = "done", [ACK_REFUSED] = "refused", [ACK_FAILED] = "failed", NULL};
-static const char *const state_words[] = {
-	[APP_SERVING] = "serving", [APP_DRAINING] = "draining", [APP_STOPPED] = "stopped", NULL};
+static const char *const state_words[] = {[APP_SILENT] = "", /* no word for it */
+					  [APP_BOOTING] = "booting",
+					  [APP_SERVING] = "serving",
+					  [APP_DRAINING] = "draining",
+					  [APP_STOPPED] = "stopped",
+					  NULL};
 
 _Static_assert(ACCEPTS_BREAKER == 1 && ACCEPTS_DEGRADE == 1 << 4, "accepts_words stand in the bits' order");
 
@@ -53,6 +57,7 @@ static const struct field hello_fields[] = {
 	FIELD("accepts", FIELD_WORDS, false, hello.accepts, accepts_words),
 	FIELD("server", FIELD_TEXT, false, hello.server, NULL),
 	FIELD("ruby", FIELD_TEXT, false, hello.ruby, NULL),
+	FIELD("state", FIELD_WORD, false, hello.state, state_words),
 	{NULL},
 };
 static const struct field ack_fields[] = {
@@ -134,7 +139,7 @@ static const char *read_text(const cJSON *item, char *out, size_t size)
 static int word_index(const cJSON *item, const char *const *words)
 {
 	for (int i = 0; words[i]; i++)
-		if (cJSON_IsString(item) && strcmp(item->valuestring, words[i]) == 0)
+		if (cJSON_IsString(item) && *words[i] && strcmp(item->valuestring, words[i]) == 0)
 			return i;
 	return -1;
 }

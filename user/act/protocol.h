@@ -30,13 +30,13 @@ enum app_message_type {
 };
 
 enum ack_result { ACK_DONE, ACK_REFUSED, ACK_FAILED };
-enum app_state { APP_SERVING, APP_DRAINING, APP_STOPPED };
 
 struct app_hello {
 	char app[64]; /* letters, digits, '.', '_', '-'; 1 to 63 of them */
 	uint32_t role,
 		accepts; /* enum app_role, enum app_accepts; unknown names in `accepts` are passed over */
 	char server[16], ruby[16];
+	enum app_phase state; /* APP_SILENT: not said */
 };
 
 struct app_ack {
@@ -67,7 +67,7 @@ struct app_message {
 		struct app_pool pool;
 		struct app_outcome outcome;
 		struct {
-			enum app_state state;
+			enum app_phase state;
 			uint32_t in_flight;
 		} state;
 		struct {

@@ -342,6 +342,13 @@ void restarts_release(struct restarts *restarts, const char *reason, uint64_t no
 		finish(restarts, restarts->first, ACTION_FAILED, reason, now_ns);
 }
 
+const struct restart *restarts_find(const struct restarts *restarts, uint32_t tgid, uint64_t start_ns)
+{
+	const struct entry *entry = find(restarts, tgid, start_ns);
+
+	return entry ? &entry->restart : NULL;
+}
+
 void restarts_each(const struct restarts *restarts, void (*fn)(void *context, const struct restart *restart),
 		   void *context)
 {

@@ -75,6 +75,8 @@ void restarts_ended(struct restarts *restarts, uint32_t tgid, uint64_t start_ns,
 void restarts_tick(struct restarts *restarts, uint64_t now_ns);
 /* Forgets them all: nothing more is escalated (actions pause). Those under way finish as ACTION_FAILED. */
 void restarts_release(struct restarts *restarts, const char *reason, uint64_t now_ns);
+/* Under way for that process; NULL: none. */
+const struct restart *restarts_find(const struct restarts *restarts, uint32_t tgid, uint64_t start_ns);
 void restarts_each(const struct restarts *restarts, void (*fn)(void *context, const struct restart *restart),
 		   void *context);
 

@@ -58,6 +58,7 @@ static void first_line(struct session *session, const struct app_message *messag
 		return;
 	}
 	session->peer.hello = message->hello;
+	session->peer.state = message->hello.state;
 	session->stage = SESSION_ASKING;
 	session->hello_ns = session->all->now_ns;
 	session_ask(session);

@@ -38,6 +38,7 @@ struct acting {
 	struct line_breaker *listed; /* the breakers of the welcome that is being made */
 	char (*listed_ids)[40];
 	char hold_reason[256];
+	uint32_t hold_ms;  /* of the welcome that was made last */
 	char problem[112]; /* of the prober, told last */
 	uint64_t problem_ns;
 	uint64_t talk_second; /* what peers make the agent print, in this second */
@@ -62,7 +63,7 @@ void pages_tick(struct agent *agent); /* those without a peer go */
 /* A request about a scope, with what the agent knows of consent filled in. */
 struct gate_request consent_request(struct agent *agent, const struct ev_scope *scope, const char *action,
 				    uint32_t accepts);
-/* Facts of a process for the gate: its scope and role, living workers, whether its library takes the order.
+/* Facts of a process for the gate: its scope and role, who stays, whether its library takes the order.
  */
 const struct process *consent_process(struct agent *agent, struct gate_request *request, uint32_t tgid,
 				      uint64_t start_ns);
@@ -79,7 +80,13 @@ extern const char orders_nobody_to_tell[];
 int orders_new(struct agent *agent);
 /* Audit lines to the store, outcomes to the model and the log. */
 void orders_audit(struct agent *agent, cJSON *audit);
+/* Tells the model that a process is ordered to go, until the outcome comes. */
+void orders_sent(struct agent *agent, const char *id, const char *action, const struct ev_scope *scope,
+		 uint32_t tgid, uint64_t start_ns);
 void orders_outcome(struct agent *agent, const char *id, enum action_outcome outcome, const char *reason);
+/* The same of an action upon a process. */
+void orders_ended(struct agent *agent, const char *id, uint64_t start_ns, enum action_outcome outcome,
+		  const char *reason);
 void orders_tell(struct agent *agent, const struct ev_scope *scope, const char *action_id,
 		 const char *wire_id, uint32_t told);
 void orders_ack(struct agent *agent, const struct peer *peer, const struct app_ack *ack);
@@ -90,6 +97,7 @@ void peers_wire(struct agent *agent, struct app_socket_events *events);
 int peers_new(struct agent *agent);
 uint32_t peers_of(struct agent *agent, const struct ev_scope *scope, uint32_t accepts);
 void peers_beat(struct agent *agent);
+void peers_tick(struct agent *agent); /* what a peer said and was not told to the model yet */
 
 /* agent_tests.c */
 int tests_new(struct agent *agent);

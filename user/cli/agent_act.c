@@ -146,7 +146,8 @@ static void consider(void *context, const struct peer *peer)
 	struct candidate *candidate = context;
 
 	if (!scope_equal(&peer->scope, &candidate->breaker->scope) ||
-	    !(peer->hello.accepts & ACCEPTS_BREAKER) || peer->state != APP_SERVING)
+	    !(peer->hello.accepts & ACCEPTS_BREAKER) ||
+	    (peer->state != APP_SERVING && peer->state != APP_SILENT))
 		return;
 	if (peer->hello.role == APP_MASTER) /* it serves nobody, so it would not try */
 		return;
@@ -221,7 +222,7 @@ static void restart_finished(void *context, const struct restart *restart, enum 
 			     const char *reason, uint64_t now_ns)
 {
 	(void)now_ns;
-	orders_outcome(context, restart->id, outcome, reason);
+	orders_ended(context, restart->id, restart->start_ns, outcome, reason);
 }
 
 /* --- clocks ----------------------------------------------------------------------------------------- */
@@ -277,6 +278,7 @@ void acting_tick(struct agent *agent)
 	holds_tick(acting->holds, now);
 	probes_tick(acting->probes, now);
 	pages_tick(agent);
+	peers_tick(agent);
 	if (!is_idle(acting))
 		acting_wake(agent);
 }

@@ -79,8 +79,9 @@ void carry_restart(struct agent *agent, const struct gate_pass *pass, const stru
 	};
 	char why[300] = "";
 
+	orders_sent(agent, pass->id, "worker.restart", &request->scope, request->pid, request->start_ns);
 	if (restarts_begin(agent->acting->restarts, &restart, mono_now(), why, sizeof(why)) != 0)
-		orders_outcome(agent, pass->id, ACTION_FAILED, why);
+		orders_ended(agent, pass->id, request->start_ns, ACTION_FAILED, why);
 	acting_wake(agent);
 }
 
@@ -167,6 +168,7 @@ enum action_outcome acting_decision(struct agent *agent, const struct decision *
 	request.target = decision->target;
 	request.reason = decision->reason;
 	request.live_workers = decision->live_workers;
+	request.healthy_workers = decision->healthy_workers;
 	request.breaker = decision->scope;
 	request.count = decision->count;
 	request.window_ms = decision->window_ms;

@@ -59,39 +59,30 @@ struct gate_request consent_request(struct agent *agent, const struct ev_scope *
 	};
 }
 
-struct serving {
-	const struct ev_scope *scope;
-	uint32_t role, count;
-};
-
-static void count_serving(void *context, const struct peer *peer)
+static bool is_under_way(void *context, const struct process *process)
 {
-	struct serving *serving = context;
-
-	if (peer->hello.role == serving->role && peer->state == APP_SERVING &&
-	    scope_equal(&peer->scope, serving->scope))
-		serving->count++;
+	return restarts_find(context, process->id.tgid, process->id.start_ns) != NULL;
 }
 
 /*
  * Whoever has children looks like a master and they like workers, also a server that forked a helper. What
  * its library says of itself may protect a process, and never make it an easier prey: it is a worker when
- * either says so, and the fewer living ones count, by the model or of its own kind among the peers (what a
- * server alone forks is a helper). A master gets no order: it would end the whole app; it is rolled by its
- * server's signal.
+ * either says so, and only those of its own kind can stay in its place (user/model/health.c). A master gets
+ * no order: it would end the whole app; it is rolled by its server's signal.
  */
 static void judge_roles(struct agent *agent, struct gate_request *request, const struct process *process,
 			const struct peer *peer)
 {
-	struct serving serving = {.scope = &request->scope, .role = peer ? peer->hello.role : APP_WORKER};
 	bool says_master = peer && peer->hello.role == APP_MASTER;
+	const struct model *model = pipeline_model(agent->pipeline);
+	struct workers workers =
+		model_workers(model, process->app, process, is_under_way, agent->acting->restarts);
 
 	request->is_worker = process->role != ROLE_MASTER || (peer && !says_master);
 	request->accepted = peer && !says_master && (peer->hello.accepts & ACCEPTS_RESTART);
-	request->live_workers = process->app->workers;
-	app_socket_each(agent->acting->socket, count_serving, &serving);
-	if (peer && !says_master && serving.count < request->live_workers)
-		request->live_workers = serving.count;
+	request->live_workers = workers.living;
+	request->healthy_workers = workers.healthy;
+	request->is_healthy = model_worker_health(model, process) == WORKER_HEALTHY;
 }
 
 const struct process *consent_process(struct agent *agent, struct gate_request *request, uint32_t tgid,

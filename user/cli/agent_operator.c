@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Commands of people that act, and what they want to see of it. An operator's command needs no consent, but
- * passes the same gate: never the last living worker, nothing while paused, and an audit line for each.
+ * passes the same gate: never the last healthy worker, nothing while paused, and an audit line for each.
  */
 #include <errno.h>
 #include <stdio.h>

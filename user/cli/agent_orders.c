@@ -79,24 +79,49 @@ void orders_audit(struct agent *agent, cJSON *audit)
 		store_action(agent->store, audit);
 }
 
+static void record_later(struct agent *agent, const struct outcome_record *ready)
+{
+	struct outcome_record *record = agent_later(agent, sizeof(*record), record_outcome);
+
+	if (record)
+		*record = *ready;
+}
+
+void orders_sent(struct agent *agent, const char *id, const char *action, const struct ev_scope *scope,
+		 uint32_t tgid, uint64_t start_ns)
+{
+	struct outcome_record ready = {
+		.ev = {.scope = *scope, .outcome = ACTION_SENT}, .tgid = tgid, .start_ns = start_ns};
+
+	text_copy(ready.ev.id, sizeof(ready.ev.id), id);
+	text_copy(ready.ev.action, sizeof(ready.ev.action), action);
+	if (agent->stepping)
+		record_later(agent, &ready);
+	else
+		record_outcome(agent, &ready); /* nobody is told of it, so nothing nests */
+}
+
 void orders_outcome(struct agent *agent, const char *id, enum action_outcome outcome, const char *reason)
+{
+	orders_ended(agent, id, 0, outcome, reason);
+}
+
+void orders_ended(struct agent *agent, const char *id, uint64_t start_ns, enum action_outcome outcome,
+		  const char *reason)
 {
 	cJSON *audit = gate_outcome(agent->acting->gate, id, outcome, reason,
 				    agent_wall(agent, when_boot_now()), mono_now());
-	struct outcome_record *record;
+	struct outcome_record ready = {.ev = {.outcome = outcome}, .start_ns = start_ns};
 
 	if (!audit)
 		return;
 	log_say(outcome == ACTION_DONE ? LOG_INFO : LOG_WARN, "action", "%s of %s: %s: %s",
 		json_text(audit, "action"), json_text(audit, "app"), gate_outcome_name(outcome), reason);
-	record = agent_later(agent, sizeof(*record), record_outcome);
-	if (record) {
-		*record = (struct outcome_record){.ev = {.outcome = outcome},
-						  .tgid = (uint32_t)json_number(audit, "pid", 0)};
-		text_copy(record->ev.id, sizeof(record->ev.id), id);
-		text_copy(record->ev.action, sizeof(record->ev.action), json_text(audit, "action"));
-		text_copy(record->ev.scope.app, sizeof(record->ev.scope.app), json_text(audit, "app"));
-	}
+	ready.tgid = (uint32_t)json_number(audit, "pid", 0);
+	text_copy(ready.ev.id, sizeof(ready.ev.id), id);
+	text_copy(ready.ev.action, sizeof(ready.ev.action), json_text(audit, "action"));
+	text_copy(ready.ev.scope.app, sizeof(ready.ev.scope.app), json_text(audit, "app"));
+	record_later(agent, &ready);
 	orders_audit(agent, audit);
 }
 

@@ -20,11 +20,14 @@
 /* A worker older than this does not boot: it comes back after the agent was away, and is not held. */
 #define BOOT_NS 30000000000ull
 
-enum { TALK_LINES = 20 }; /* a second */
+enum { TALK_LINES = 20, STATES_TOLD = 4 }; /* a second; the latter of a peer */
 
 /* A peer that has its welcome, for the second one, which ends holds and begins none. */
 struct seated {
-	bool corrected; /* was told that it names a database that it was not seen to use */
+	bool corrected;      /* was told that it names a database that it was not seen to use */
+	enum app_phase told; /* to the model */
+	uint64_t told_second;
+	uint32_t told_times; /* in that second: the rest is told by the next tick */
 };
 
 int peers_new(struct agent *agent)
@@ -160,6 +163,12 @@ static uint32_t hold_of(struct agent *agent, const struct peer *peer)
 	return wait;
 }
 
+static void record_state(struct agent *agent, const struct peer *peer, struct ev_state *state)
+{
+	if (watch_find(agent, peer->tgid, peer->start_ns))
+		agent_make(agent, &state->head, EV_STATE, sizeof(*state), peer->tgid, peer->start_ns);
+}
+
 static void welcome(void *context, const struct peer *peer, struct line_welcome *out, int *page_fd_out)
 {
 	enum { LISTED = PAGE_SLOTS * BREAKER_KINDS };
@@ -187,6 +196,10 @@ static void welcome(void *context, const struct peer *peer, struct line_welcome 
 	if (!out->hold_ms)
 		out->hold_reason = NULL;
 	*page_fd_out = listing.page ? page_fd(listing.page) : -1;
+	acting->hold_ms = out->hold_ms;
+	if (table_peek(acting->peers, &peer->id)) /* welcomed again: whatever held it ends */
+		record_state(agent, peer,
+			     &(struct ev_state){.state = peer->state, .connected = 1, .welcomed = 1});
 }
 
 static void record_hello(struct agent *agent, const struct peer *peer)
@@ -228,11 +241,16 @@ static void joined(void *context, const struct peer *peer)
 	struct seated *seated = table_put(agent->acting->peers, &peer->id, NULL);
 
 	if (seated)
-		seated->corrected = false;
+		*seated = (struct seated){.told = peer->state};
 	if (when_boot_now() - peer->start_ns < BOOT_NS && may_print(agent))
 		log_say(LOG_INFO, "peer", "%s: %u speaks (%s)", peer->scope.app, peer->tgid,
 			peer->hello.server[0] ? peer->hello.server : "no server");
 	record_hello(agent, peer);
+	record_state(agent, peer,
+		     &(struct ev_state){.state = peer->state,
+					.connected = 1,
+					.welcomed = 1,
+					.hold_ms = agent->acting->hold_ms});
 	tests_joined(agent, &peer->scope);
 }
 
@@ -251,6 +269,29 @@ static void check_pool(struct agent *agent, const struct peer *peer, const struc
 	if (line)
 		app_socket_tell_peer(agent->acting->socket, peer->id, 0, line);
 	free(line);
+}
+
+/* Each change is a record, but who flutters does not fill the recording. */
+static void told_state(void *context, const struct peer *peer)
+{
+	struct agent *agent = context;
+	struct seated *seated = table_peek(agent->acting->peers, &peer->id);
+	uint64_t second = mono_now() / 1000000000u;
+
+	if (!seated || seated->told == peer->state)
+		return;
+	if (seated->told_second != second)
+		seated->told_times = 0;
+	seated->told_second = second;
+	if (seated->told_times++ >= STATES_TOLD && peer->state == APP_SERVING)
+		return;
+	seated->told = peer->state;
+	record_state(agent, peer, &(struct ev_state){.state = peer->state, .connected = 1});
+}
+
+void peers_tick(struct agent *agent)
+{
+	app_socket_each(agent->acting->socket, told_state, agent);
 }
 
 static void message(void *context, const struct peer *peer, const struct app_message *message)
@@ -275,7 +316,10 @@ static void message(void *context, const struct peer *peer, const struct app_mes
 	case MESSAGE_POOL:
 		check_pool(agent, peer, &message->pool);
 		break;
-	default: /* state is kept with the peer */
+	case MESSAGE_STATE:
+		told_state(agent, peer);
+		break;
+	default:
 		break;
 	}
 }
@@ -285,6 +329,8 @@ static void left(void *context, const struct peer *peer)
 	struct agent *agent = context;
 
 	table_delete(agent->acting->peers, &peer->id);
+	if (!app_socket_peer_of(agent->acting->socket, peer->tgid, peer->start_ns))
+		record_state(agent, peer, &(struct ev_state){.state = APP_SILENT});
 	breakers_peer_left(agent->acting->breakers, peer->id, mono_now());
 	log_say(LOG_DEBUG, "peer", "%s: %u has left", peer->scope.app, peer->tgid);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * `lapidary worker restart PID`. The agent does it, so that it is counted, budgeted and recorded like its
- * own restarts, and never takes the last living worker. This command does not wait for the end: a worker
+ * own restarts, and never takes the last healthy worker. This command does not wait for the end: a worker
  * may drain for half a minute.
  */
 #include <stdio.h>
@@ -17,11 +17,10 @@ static const struct help worker_help = {
 	"worker restart PID [--now] [--json]",
 	"Has a worker replaced: its library or its server is told to let it finish and end, and it is "
 	"killed\n"
-	"when its time to drain (the setting restart_deadline_ms) is over. Never the last living worker of "
-	"an\n"
-	"app. Exit status 0: it is under way, and 'lapidary actions' shows how it ended; 1: it was refused "
-	"or\n"
-	"failed.\n",
+	"when its time to drain (the setting restart_deadline_ms) is over. Never the last healthy worker of\n"
+	"an app: one that boots, drains or is restarting does not count. Exit status 0: it is under way, "
+	"and\n"
+	"'lapidary actions' shows how it ended; 1: it was refused or failed.\n",
 	"  --now    do not let it finish what it does\n"
 	"  --json   one JSON object: {\"id\",\"pid\",\"app\",\"outcome\",\"outcome_reason\",\"by\"}\n",
 	"  lapidary workers --app shop\n"

@@ -294,6 +294,7 @@ void connection_query_end(struct model *model, struct process_state *process, co
 	struct connection *connection = for_query(model, process, ev->conn, ev->head.time_ns);
 	bool error = ev->status == PGRES_BAD_RESPONSE_ || ev->status == PGRES_FATAL_ERROR_;
 	model_rate(model, ev->head.time_ns, 1, 0, 0);
+	process->worked |= !error || *ev->sqlstate; /* an answer, if not the one that was hoped for */
 	if (!connection)
 		return;
 	if (connection->query_ns <= ev->head.time_ns)

@@ -148,6 +148,12 @@ static void flight_fill(struct model *model, struct flight_entry *entry, const s
 		entry->detail = hello->accepts;
 		break;
 	}
+	case EV_STATE: {
+		const struct ev_state *state = (const void *)ev;
+		entry->aux = (uint16_t)state->state;
+		entry->detail = state->hold_ms;
+		break;
+	}
 	case EV_ACTION: {
 		const struct ev_action *action = (const void *)ev;
 		entry->value = strtoull(action->id, NULL, 16);
@@ -181,6 +187,7 @@ void flight_note(struct model *model, struct process_state *process, const struc
 static void entry_details(const struct model *model, const struct flight_entry *entry, cJSON *line)
 {
 	static const char *const whats[] = {"?", "open", "failed", "finish", "broken"};
+	static const char *const phases[] = {"", "booting", "serving", "draining", "stopped"};
 	char state[6];
 	switch (entry->type) {
 	case EV_EXIT:
@@ -216,6 +223,10 @@ static void entry_details(const struct model *model, const struct flight_entry *
 		break;
 	case EV_HELLO:
 		add_hello(line, entry);
+		break;
+	case EV_STATE:
+		json_add_text(line, "state", phases[entry->aux <= APP_STOPPED ? entry->aux : 0]);
+		json_add_count(line, "hold_ms", entry->detail);
 		break;
 	case EV_ACTION:
 		add_action(line, entry);

@@ -142,7 +142,11 @@ static void own_doing(struct model *model, const struct ev_head *ev)
 	if (process && !(process->buried && process->judged)) {
 		flight_note(model, process, ev);
 		notice.process = &process->pub;
+		if (notice.action && strcmp(notice.action->action, "worker.restart") == 0)
+			process_ordered(process, notice.action);
 	}
+	if (notice.action && notice.action->outcome == ACTION_SENT)
+		return; /* its outcome is told */
 	notice.app = (struct app *)app_find(model, scope);
 	say(model, &notice);
 }
@@ -213,6 +217,9 @@ static void dispatch(struct model *model, struct process_state *process, const s
 		break;
 	case EV_HELLO:
 		process_hello(model, process, any);
+		break;
+	case EV_STATE:
+		process_state_told(process, any);
 		break;
 	case EV_SAMPLE:
 		process_sample(process, any);

@@ -52,6 +52,7 @@ struct process {
 	uint64_t worker_crashes; /* of its children, when it is a master */
 	bool crashing;           /* a crash is confirmed, death is not yet seen */
 	bool told;               /* its library said hello */
+	enum app_role told_role; /* and what it is */
 	uint32_t accepts;        /* enum app_accepts, by that hello */
 };
 
@@ -151,6 +152,26 @@ void model_each_process(const struct model *model, void (*fn)(void *, const stru
 void model_each_app(const struct model *model, void (*fn)(void *, const struct app *), void *context);
 /* Crashes of an app (same name and scope) that lie in [since_ns, now]. */
 uint32_t model_crashes_since(const struct model *model, const struct app *app, uint64_t since_ns);
+enum worker_health {
+	WORKER_HEALTHY,
+	WORKER_BOOTING, /* or not seen to do anything yet */
+	WORKER_HELD,
+	WORKER_DRAINING,
+	WORKER_RESTARTING, /* ordered to */
+	WORKER_CRASHING,
+};
+enum worker_health model_worker_health(const struct model *model, const struct process *process);
+
+struct workers {
+	uint32_t living, healthy;
+};
+
+/*
+ * The workers of an app; `like` (NULL: no process in question) narrows them to those of its kind, itself
+ * included, by what its library says. skip (NULL: none) says whom not to count as healthy.
+ */
+struct workers model_workers(const struct model *model, const struct app *app, const struct process *like,
+			     bool (*skip)(void *context, const struct process *process), void *context);
 /* Entries thrown out because a table was full. */
 uint64_t model_evicted(const struct model *model);
 /*

@@ -197,7 +197,10 @@ void process_hello(struct model *model, struct process_state *process, const str
 	process->uid = ev->scope.uid;
 	process->netns = ev->scope.netns;
 	process->cgroup_id = ev->scope.cgroup_id;
-	process->pub.told = true;
+	process->pub.told = process->connected = true;
+	process->pub.told_role = (enum app_role)ev->role;
+	process->state = APP_SILENT; /* until it says more, right after this */
+	process->hold_end_ns = 0;
 	process->pub.accepts = ev->accepts;
 	app_assign(model, process, ev->scope.app);
 	learn(process->pub.app, ev->ruby, ev->server);

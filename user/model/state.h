@@ -103,6 +103,11 @@ struct process_state {
 	bool buried;     /* has ended or left; only late records still find it */
 	bool judged;     /* and nothing more is to be said of its end */
 	int32_t status;  /* of its end */
+	bool connected;  /* its library is, and `state` is its word */
+	bool worked;     /* a statement of its own was answered */
+	bool ordered;    /* to restart, and it is not known yet what became of it */
+	uint32_t state;  /* enum app_phase */
+	uint64_t hold_end_ns;
 	bool oom;
 	uint32_t ended_tick;
 	uint64_t ended_ns;
@@ -193,6 +198,10 @@ void process_uncount(struct process_state *process);
 void process_unlink(struct model *model, struct process_state *process, bool real);
 void process_tick(struct model *model, struct process_state *process);
 void process_gone(void *context, const void *key, void *value); /* table callback */
+
+/* health.c */
+void process_state_told(struct process_state *process, const struct ev_state *ev);
+void process_ordered(struct process_state *process, const struct ev_action *ev);
 
 /* death.c */
 void death_exit(struct model *model, struct process_state *process, const struct ev_exit *ev);

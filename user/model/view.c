@@ -19,6 +19,10 @@ struct worker_walk {
 	cJSON *list;
 };
 
+static const char *const healths[] = {
+	[WORKER_HEALTHY] = "running",   [WORKER_BOOTING] = "booting",       [WORKER_HELD] = "held",
+	[WORKER_DRAINING] = "draining", [WORKER_RESTARTING] = "restarting", [WORKER_CRASHING] = "crashing",
+};
 static const char *const role_names[] = {"single", "master", "worker"};
 
 static cJSON *error_history(const struct model *model, const struct process_state *process)
@@ -58,7 +62,7 @@ static void add_worker(void *context, const struct process *process)
 	add_memory(worker, process);
 	json_add_count(worker, "crash_count", process->worker_crashes + (state->crash ? 1 : 0));
 	json_add_time(worker, "last_restart_time", model_wall_ns(walk->model, process->id.start_ns));
-	cJSON_AddStringToObject(worker, "health_status", process->crashing ? "crashing" : "running");
+	cJSON_AddStringToObject(worker, "health_status", healths[model_worker_health(walk->model, process)]);
 	cJSON_AddItemToObject(worker, "error_history", error_history(walk->model, state));
 	cJSON_AddStringToObject(worker, "app", process->app->name);
 	cJSON_AddStringToObject(worker, "role", role_names[process->role]);

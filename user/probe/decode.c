@@ -297,6 +297,15 @@ static const char *action_sound(struct ev_head *ev)
 	return NULL;
 }
 
+static const char *state_sound(struct ev_head *ev)
+{
+	struct ev_state *state = (struct ev_state *)ev;
+
+	state->connected = state->connected != 0;
+	state->welcomed = state->welcomed != 0;
+	return state->state > APP_STOPPED ? "state.state" : NULL;
+}
+
 static const char *location_sound(struct ev_head *ev)
 {
 	struct ev_location *location = (struct ev_location *)ev;
@@ -348,6 +357,7 @@ static const struct {
 	[EV_PROBE] = {"probe", sizeof(struct ev_probe), IN_USER, false, probe_sound},
 	[EV_BREAKER] = {"breaker", sizeof(struct ev_breaker), IN_USER, false, breaker_sound},
 	[EV_ACTION] = {"action", sizeof(struct ev_action), IN_USER, false, action_sound},
+	[EV_STATE] = {"state", sizeof(struct ev_state), IN_USER, false, state_sound},
 };
 
 /*

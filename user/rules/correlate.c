@@ -156,8 +156,15 @@ static struct incident *open_incident(const struct rules_state *state, struct se
 	return incident;
 }
 
-static void apply_rule(struct rules_state *state, const struct rule *rule, const struct notice *notice,
-		       const struct rules_sink *sink)
+static uint32_t healthy_of(const struct model *model, const struct notice *notice)
+{
+	const struct app *app = notice->process ? notice->process->app : notice->app;
+
+	return model && app ? model_workers(model, app, NULL, NULL, NULL).healthy : 0;
+}
+
+static void apply_rule(struct rules_state *state, const struct model *model, const struct rule *rule,
+		       const struct notice *notice, const struct rules_sink *sink)
 {
 	struct window_entry entry;
 	struct series *series = series_for(state, rule, notice, sink);
@@ -173,8 +180,10 @@ static void apply_rule(struct rules_state *state, const struct rule *rule, const
 		return;
 	describe(series, notice, &tally);
 	tell(sink, series->incident);
-	if (due)
-		decide(series, notice, &tally, sink);
+	if (!due)
+		return;
+	tally.healthy = healthy_of(model, notice);
+	decide(series, notice, &tally, sink);
 }
 
 struct walk {
@@ -206,7 +215,6 @@ static void apply_gap(struct rules_state *state, const struct ev_gap *gap, const
 void rules_notice(struct rules_state *state, const struct model *model, const struct notice *notice,
 		  const struct rules_sink *sink)
 {
-	(void)model;
 	if (notice->type == NOTICE_GAP)
 		apply_gap(state, notice->gap, sink);
 	if (notice->type == NOTICE_BREAKER && notice->breaker->state == BREAKER_CLOSED)
@@ -214,7 +222,7 @@ void rules_notice(struct rules_state *state, const struct model *model, const st
 	for (size_t i = 0; i < state->rules->count; i++) {
 		const struct rule *rule = &state->rules->list[i];
 		if (rule->notice == notice->type && conditions_hold(&rule->where, notice))
-			apply_rule(state, rule, notice, sink);
+			apply_rule(state, model, rule, notice, sink);
 	}
 }
 

@@ -82,6 +82,7 @@ static void ask(const struct series *series, const struct rule_decision *asked, 
 				    .count = tally->count,
 				    .window_ms = tally->window_s * 1000,
 				    .live_workers = tally->workers,
+				    .healthy_workers = tally->healthy,
 				    .threshold = tally->threshold};
 	template_fill(asked->target, notice, tally, decision.target, sizeof(decision.target));
 	if (asked->needs_a_target && *asked->target && !*decision.target)

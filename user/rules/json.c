@@ -52,6 +52,7 @@ cJSON *decision_json(const struct decision *decision, const struct model *model)
 	json_add_count(out, "window_ms", decision->window_ms);
 	json_add_count(out, "threshold", decision->threshold);
 	json_add_count(out, "live_workers", decision->live_workers);
+	json_add_count(out, "healthy_workers", decision->healthy_workers);
 	cJSON_AddStringToObject(out, "reason", decision->reason);
 	return out;
 }

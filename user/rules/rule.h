@@ -32,6 +32,7 @@ struct tally {
 	uint32_t window_s;
 	uint32_t threshold;
 	uint32_t workers; /* alive, crashing ones left out */
+	uint32_t healthy; /* those of them that serve; filled in when something is decided */
 };
 
 /* template.c: "{app}: {count} crashes" */

@@ -55,7 +55,7 @@ struct decision {
 	struct identity process;
 	uint64_t time_ns;
 	uint32_t count, window_ms; /* so many notices in so long */
-	uint32_t live_workers, threshold;
+	uint32_t live_workers, healthy_workers, threshold;
 	char reason[256];
 };
 

@@ -2,7 +2,9 @@
 #
 # ruby prefork.rb HOW…: a plain preforking parent. Each HOW is a child, made anew when it ends: "polite" ends in
 # order by TERM, "deaf" ignores TERM, "silent" has no handler for any signal and calls itself a Puma worker. All
-# make a statement that fails when they get USR2, and say "PID HOW".
+# make a statement five times a second, unless there is a file prefork.rb.idle beside this one, and one that fails when they
+# get USR2; and say "PID HOW".
+require "io/wait"
 require "pg"
 
 $stdout.sync = true
@@ -19,12 +21,12 @@ def child(how)
 	end
 	db = PG.connect(ENV.fetch("SHOP_DATABASE"))
 	puts "#{Process.pid} #{how}"
-	while wake.read(1)
-		begin
-			db.exec("select 1 / 0")
-		rescue PG::DivisionByZero
-			nil
-		end
+	loop do
+		woken = wake.wait_readable(0.2)
+		wake.read(1) if woken
+		db.exec(woken ? "select 1 / 0" : "select 1") if woken || !File.exist?("#{__FILE__}.idle")
+	rescue PG::DivisionByZero
+		nil
 	end
 end
 

@@ -48,14 +48,17 @@ module Lapidary
 
     # Connects this process to the agent, in a thread of its own; returns within 500 ms whatever the agent
     # does. accepts: the orders that the agent may give. role: "master", "worker" or "single". hold: wait, at
-    # most 20 s, if the agent asks new workers to. Children that this process forks connect by themselves.
-    def start(app:, accepts: ACCEPTS, role: nil, server: nil, socket: nil, agent_uid: nil, hold: false)
+    # most 20 s, if the agent asks new workers to. serving: false for a worker that still has to boot, and says
+    # with `serving` when it has. Children that this process forks connect by themselves.
+    def start(app:, accepts: ACCEPTS, role: nil, server: nil, socket: nil, agent_uid: nil, hold: false, serving: true)
       settings = Settings.from(app: app, accepts: accepts, role: role, server: server, socket: socket,
-                               agent_uid: agent_uid)
-      @client&.stop
+                               agent_uid: agent_uid, serving: serving)
       Fork.install
       @at_exit ||= at_exit { stop }
-      begin_client { Client.new(settings, @board, @in_flight, @restart, @handlers) }
+      @succession.synchronize do # a forked child's own client may be on its way (`forked`)
+        @client&.stop
+        begin_client { Client.new(settings, @board, @in_flight, @restart, @handlers) }
+      end
       wait_for_boot if hold
       nil
     end
@@ -121,6 +124,16 @@ module Lapidary
     def booted
       @restart.booted
       client&.wake
+    end
+
+    # For servers: this process takes requests from now on; and it takes no more. The agent spares the last worker
+    # that serves.
+    def serving
+      client&.serving
+    end
+
+    def draining
+      client&.draining
     end
 
     # In a forked child (Fork). Most children soon end or become another program, and each page that they write

@@ -31,6 +31,7 @@ module Lapidary
       @settled = Latch.new
       @pid = Process.pid
       @stopping = @draining = false
+      @serving = settings.serving
       @connection = @epoch = @trouble = nil
       @board.page = nil unless accepts?("breaker")
       @board.trials.report = method(:report_trial)
@@ -54,9 +55,7 @@ module Lapidary
     # A forked child's own, in place of this one, whose thread stayed behind in the parent. role nil: the same.
     def successor(role, in_flight, restart)
       abandon
-      settings = @settings.dup
-      settings.role = role if role
-      Client.new(settings, @board, in_flight, restart, @handlers)
+      Client.new(@settings.of_child(role), @board, in_flight, restart, @handlers)
     end
 
     def inherited?
@@ -75,6 +74,17 @@ module Lapidary
     def pool(report)
       @pools.keep(report)
       @wakeup.post
+    end
+
+    # It serves from now on, or, asked to end by its server, no more.
+    def serving
+      @serving = true
+      wake
+    end
+
+    def draining
+      @draining = true
+      wake
     end
 
     # Something that the thread looks at has changed.
@@ -132,7 +142,7 @@ module Lapidary
 
     def converse
       silent_from = Clock.seconds + WELCOME_SECONDS
-      @connection.say("hello", @settings.hello)
+      @connection.say("hello", @settings.hello.merge(state: @told = state))
       loop do
         step
         return goodbye if ended?
@@ -148,6 +158,7 @@ module Lapidary
       @wakeup.take.each { |type, fields| @connection.say(type, fields) }
       @pools.due(Clock.seconds).each { |report| @connection.say("pool", report) } if @epoch
       begin_restart if @restart.due?
+      say_state(state) if @epoch && @told != state
       @connection.flush
     rescue Errno::EPIPE # it closed, and may have said why
       @connection.receive { |message| understand(message) }
@@ -156,8 +167,20 @@ module Lapidary
 
     def wait_for_more
       socket = @connection.socket
-      limit = @epoch ? @pools.wait(Clock.seconds) : WELCOME_SECONDS
+      limit = @epoch ? [@pools.wait(Clock.seconds), held].compact.min : WELCOME_SECONDS
       IO.select([socket, @wakeup.io], @connection.unsent? ? [socket] : nil, nil, limit)
+    end
+
+    # Seconds that this boot still waits; nil: it is not held.
+    def held
+      left = @hold.left(Clock.nanoseconds)
+      left / 1e9 if left.positive?
+    end
+
+    def state
+      return "draining" if @draining
+
+      @serving && !held ? "serving" : "booting"
     end
 
     def goodbye
@@ -190,7 +213,7 @@ module Lapidary
       take_page
       message.list("breakers", Board::NOTES_MAX).each { |breaker| @board.tell(breaker, @heard) }
       @hold.welcome(@heard, accepts?("hold") ? message.number("hold_ms").to_i : 0, @lease / 1_000_000)
-      say_state(@draining ? "draining" : "serving") if first
+      say_state(state) if first
       @trouble = nil
       @settled.now
     end
@@ -250,6 +273,7 @@ module Lapidary
     end
 
     def say_state(state)
+      @told = state
       @connection.say("state", { state: state, in_flight: @in_flight.count }.compact)
     end
 

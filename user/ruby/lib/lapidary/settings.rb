@@ -3,9 +3,19 @@
 
 module Lapidary
   # What `start` was told, made such that the agent takes it.
-  Settings = Struct.new(:app, :accepts, :role, :server, :path, :agent_uid, keyword_init: true) do
+  # serving: false for a process that says itself when it serves (Lapidary.serving), as servers' plug-ins do.
+  Settings = Struct.new(:app, :accepts, :role, :server, :path, :agent_uid, :serving, keyword_init: true) do
     def hello
       { protocol: Protocol::VERSION, app: app, role: role, server: server, ruby: RUBY_VERSION, accepts: accepts }
+    end
+
+    # Those of a forked child; role nil: the same. What a worker forks is a helper, and serves nobody unless it
+    # says so.
+    def of_child(role)
+      dup.tap do |child|
+        child.serving = false if role && self.role == "worker"
+        child.role = role if role
+      end
     end
   end
 
@@ -14,13 +24,13 @@ module Lapidary
     ROLES = %w[master worker single].freeze
     SERVERS = %w[puma unicorn pitchfork iodine].freeze
 
-    def from(app:, accepts:, role:, server:, socket:, agent_uid:)
+    def from(app:, accepts:, role:, server:, socket:, agent_uid:, serving: true)
       role = role.to_s if role
       raise ArgumentError, "role is one of #{ROLES.join(', ')}, not #{role}" unless role.nil? || ROLES.include?(role)
 
       new(app: name(app), accepts: accepts.map(&:to_s), role: role || "single",
           server: (server || running_server).to_s[0, 15], path: socket || default_path,
-          agent_uid: agent_uid || default_uid)
+          agent_uid: agent_uid || default_uid, serving: serving)
     end
 
     private

@@ -24,15 +24,27 @@ Puma::Plugin.create do
   def in_single(launcher, app)
     after_booted = %i[after_booted on_booted].find { |name| launcher.events.respond_to?(name) }
     launcher.events.public_send(after_booted) { Lapidary.booted }
-    Lapidary.start(app: app, role: "single", server: "puma", hold: true)
+    tell_states(launcher)
+    Lapidary.start(app: app, role: "single", server: "puma", hold: true, serving: false)
   end
 
   def in_cluster(launcher, app)
     hook(launcher, :before_fork) { Lapidary.booted }
     hook(launcher, :before_worker_boot, :on_worker_boot) do
-      Lapidary.start(app: app, role: "worker", server: "puma", hold: true)
+      Lapidary.start(app: app, role: "worker", server: "puma", hold: true, serving: false)
     end
-    Lapidary.start(app: app, role: "master", server: "puma")
+    tell_states(launcher)
+    Lapidary.start(app: app, role: "master", server: "puma", serving: false)
+  end
+
+  # What a process of Puma's does with requests: it has loaded the app and takes them, or takes no more.
+  def tell_states(launcher)
+    launcher.events.register(:state) do |state|
+      case state
+      when :running then Lapidary.serving
+      when :stop, :halt then Lapidary.draining
+      end
+    end
   end
 
   # Adds a hook ahead of the app's own, by the first of the names that this Puma has.
