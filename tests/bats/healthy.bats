@@ -33,7 +33,7 @@ successor() {
 
 shop_of_two() {
 	touch "$WORK/gate"
-	SHOP_CONFIG=${1:-story_puma.rb} SHOP_WORKERS=2 shop_start LAPIDARY_SOCKET="$WORK/agent.run/app.sock" SHOP_WORKERS=2 \
+	SHOP_CONFIG=story_puma.rb SHOP_WORKERS=2 shop_start LAPIDARY_SOCKET="$WORK/agent.run/app.sock" SHOP_WORKERS=2 \
 		SHOP_GATE="$WORK/gate" || return 1
 	SHOP_WORKERS=2 shop_watched
 	read -r -d '' first second < <(shop_workers) || true
