@@ -180,6 +180,29 @@ static void each_kind_is_judged_by_its_own_answers(void **state)
 	assert_non_null(strstr(w.last.reason, "prober"));
 }
 
+static void an_error_concerns_what_it_stops(void **state)
+{
+	static const struct {
+		enum conn_reason reason;
+		const char *sqlstate;
+		bool connect, query;
+	} cases[] = {
+		{REASON_REFUSED, "", true, false},  {REASON_NO_SOCKET, "", true, false},
+		{REASON_TOO_MANY, "", true, false}, {0, "53300", true, false},
+		{REASON_TIMEOUT, "", true, true},   {REASON_NO_HOST, "", true, true},
+		{REASON_STARTING, "", true, true},  {0, "57P01", false, true},
+		{0, "08006", false, true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		assert_int_equal(breakers_concerns(BREAKER_CONNECT, cases[i].reason, cases[i].sqlstate),
+				 cases[i].connect);
+		assert_int_equal(breakers_concerns(BREAKER_QUERY, cases[i].reason, cases[i].sqlstate),
+				 cases[i].query);
+	}
+}
+
 static void pass_wait(enum breaker_kind kind)
 {
 	breaker_watcher_pass(&w, (breaker_of(kind)->next_trial_ns - w.now_ns) / MS_NS + 100);
@@ -403,6 +426,7 @@ int main(void)
 		EACH(the_prober_keeps_open_and_closes),
 		EACH(a_prober_that_never_reached_it_says_nothing),
 		EACH(each_kind_is_judged_by_its_own_answers),
+		EACH(an_error_concerns_what_it_stops),
 		EACH(one_client_tries),
 		EACH(a_trial_is_answered_in_time_or_lost),
 		EACH(the_cap_is_hard),

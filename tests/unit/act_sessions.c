@@ -115,6 +115,33 @@ static void a_stopped_agent_blames_nobody(void **state)
 	assert_null(b->session);
 }
 
+/* After SIGCONT the loop may hear a peer before its clock. */
+static void a_stopped_agent_blames_nobody_whoever_speaks_first(void **state)
+{
+	(void)state;
+	for (int first = 0; first < 3; first++) {
+		world_open(&world, 0, 10, 1);
+		world_open(&world, 1, 11, 1);
+		world_say_all(&world, 1, HELLO);
+		world_owe(&world, 1, 1000);
+		world_pass(&world, 500);
+		world.now += 60000 * WORLD_MS;
+		if (first == 0)
+			world_say_all(&world, 1, STATE);
+		else if (first == 1)
+			world_owe(&world, 1, 1100);
+		else
+			world_open(&world, 2, 12, 1);
+		world_pass(&world, 10);
+		assert_non_null(a->session);
+		assert_non_null(b->session);
+		for (int i = 0; i < 3; i++)
+			if (world.seat[i].session)
+				sessions_end(world.seat[i].session, NULL, NULL);
+		sessions_reap(world.sessions);
+	}
+}
+
 static void nothing_goes_before_hello_nor_a_second_one_after(void **state)
 {
 	(void)state;
@@ -396,6 +423,7 @@ int main(void)
 		TEST(hello_has_a_second),
 		TEST(a_welcome_that_is_owed_since_this_tick_is_not_overdue),
 		TEST(a_stopped_agent_blames_nobody),
+		TEST(a_stopped_agent_blames_nobody_whoever_speaks_first),
 		TEST(nothing_goes_before_hello_nor_a_second_one_after),
 		TEST(mistakes_are_answered_a_few_times_a_second),
 		TEST(its_own_errors_are_passed_on_a_few_times_a_second),

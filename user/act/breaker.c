@@ -91,6 +91,16 @@ bool breakers_outcome(struct breakers *breakers, uint64_t peer, const char *tria
 	return true;
 }
 
+bool breakers_concerns(enum breaker_kind kind, enum conn_reason reason, const char *sqlstate)
+{
+	bool turned_away = strcmp(sqlstate, "53300") == 0 || reason == REASON_REFUSED ||
+			   reason == REASON_NO_SOCKET || reason == REASON_TOO_MANY;
+	bool connecting = turned_away || reason == REASON_TIMEOUT || reason == REASON_NO_HOST ||
+			  reason == REASON_STARTING;
+
+	return kind == BREAKER_CONNECT ? connecting : !turned_away;
+}
+
 void breakers_evidence(struct breakers *breakers, const struct ev_scope *scope, const char *target,
 		       enum breaker_kind kind, uint64_t now_ns)
 {

@@ -84,6 +84,11 @@ int breakers_open(struct breakers *breakers, const struct ev_scope *scope, const
 /* -ENOENT: it is closed. */
 int breakers_close(struct breakers *breakers, const struct ev_scope *scope, const char *target,
 		   enum breaker_kind kind, const char *reason, uint64_t now_ns);
+/*
+ * Whether an availability error says something of that kind. A connect that is refused, and 53300, leave the
+ * connections that run alone: they concern `connect` only. One that is lost concerns `query` only.
+ */
+bool breakers_concerns(enum breaker_kind kind, enum conn_reason reason, const char *sqlstate);
 /* A fresh availability error of the scope at the target. */
 void breakers_evidence(struct breakers *breakers, const struct ev_scope *scope, const char *target,
 		       enum breaker_kind kind, uint64_t now_ns);

@@ -46,6 +46,27 @@ void sessions_free(struct sessions *sessions)
 	free(sessions);
 }
 
+/* The agent itself was held up (stopped, or starved): what was due meanwhile nobody has looked at yet. */
+static void forgive(struct sessions *sessions, uint64_t late_ns)
+{
+	for (struct session *session = sessions->first; session; session = session->next) {
+		session->opened_ns += late_ns;
+		session->hello_ns += late_ns;
+		session->owed_ns += late_ns;
+	}
+}
+
+/*
+ * Whoever comes first tells the time. While anything waits there is a tick each 10 ms, so a longer pause was
+ * the agent's own; where nothing waits there is nothing to forgive, and it harms nobody.
+ */
+void sessions_advance(struct sessions *sessions, uint64_t now_ns)
+{
+	if (now_ns > sessions->now_ns + LATE_MS * MS)
+		forgive(sessions, now_ns - sessions->now_ns);
+	sessions->now_ns = now_ns;
+}
+
 /* --- the end of a session -------------------------------------------------------------------------- */
 
 static void tell_cut(struct sessions *sessions, uint32_t tgid, uint32_t uid, const char *code,
@@ -190,7 +211,7 @@ void sessions_owe(struct session *session, size_t unsent, uint64_t now_ns)
 {
 	struct sessions *sessions = session->all;
 
-	sessions->now_ns = now_ns;
+	sessions_advance(sessions, now_ns);
 	if (session->stage == SESSION_OVER)
 		return;
 	if (unsent < session->unsent || session->unsent == 0)
@@ -240,7 +261,7 @@ int sessions_open(struct sessions *sessions, uint32_t tgid, uint32_t uid, uint64
 
 	if (!session)
 		return -ENOMEM;
-	sessions->now_ns = now_ns;
+	sessions_advance(sessions, now_ns);
 	session->all = sessions;
 	session->opened_ns = session->window_ns = now_ns;
 	session->peer.tgid = tgid;
@@ -282,21 +303,9 @@ static void tick_one(struct session *session)
 		session_go_on(session);
 }
 
-/* The agent itself was held up (stopped, or starved): what was due meanwhile nobody has looked at yet. */
-static void forgive(struct sessions *sessions, uint64_t late_ns)
-{
-	for (struct session *session = sessions->first; session; session = session->next) {
-		session->opened_ns += late_ns;
-		session->hello_ns += late_ns;
-		session->owed_ns += late_ns;
-	}
-}
-
 void sessions_tick(struct sessions *sessions, uint64_t now_ns)
 {
-	if (now_ns - sessions->now_ns > LATE_MS * MS)
-		forgive(sessions, now_ns - sessions->now_ns);
-	sessions->now_ns = now_ns;
+	sessions_advance(sessions, now_ns);
 	for (struct session *session = sessions->first; session; session = session->next)
 		if (session->stage != SESSION_OVER)
 			tick_one(session);

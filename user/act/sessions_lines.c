@@ -148,7 +148,7 @@ static void take_bytes(struct session *session, const char *bytes, size_t size)
 
 void sessions_feed(struct session *session, const char *bytes, size_t size, uint64_t now_ns)
 {
-	session->all->now_ns = now_ns;
+	sessions_advance(session->all, now_ns);
 	if (session->stage == SESSION_OVER)
 		return;
 	session_open_window(session);

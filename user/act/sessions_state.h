@@ -46,7 +46,9 @@ struct sessions {
 	struct app_socket_stats stats;
 };
 
-/* sessions.c: what is held for a session; false: that was too much, and the session is over */
+/* sessions.c: the clock; what nobody could do while the agent was held up is not held against them */
+void sessions_advance(struct sessions *sessions, uint64_t now_ns);
+/* what is held for a session; false: that was too much, and the session is over */
 bool session_hold(struct session *session, const char *bytes, size_t size);
 void session_drop_held(struct session *session);
 void session_set_resting(struct session *session, bool resting);

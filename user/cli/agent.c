@@ -146,7 +146,7 @@ static int open_model(struct agent *agent)
 {
 	struct model_limits limits = {0};
 
-	agent->later_end = &agent->later;
+	later_init(&agent->later);
 	agent->started_ns = when_boot_now();
 	agent->wall_offset_ns = when_wall_now() - agent->started_ns;
 	agent->pipeline = pipeline_new(agent->rules, agent->wall_offset_ns ^ agent->started_ns, &limits);

@@ -29,6 +29,7 @@
 #include "user/base/table.h"
 #include "user/cli/config.h"
 #include "user/cli/control.h"
+#include "user/cli/later.h"
 #include "user/crash/diagnosis.h"
 #include "user/probe/decode.h"
 #include "user/probe/features.h"
@@ -98,10 +99,10 @@ struct agent {
 	uint64_t dropped_seen; /* ring drops that were told already */
 	uint64_t store_errors_seen, ring_errors;
 	bool store_failing;
-	bool wall_told; /* that the wall clock was set */
-	bool stepping;  /* inside the pipeline */
-	bool ordered;   /* and an order went out */
-	struct later *later, **later_end;
+	bool wall_told;         /* that the wall clock was set */
+	bool stepping;          /* inside the pipeline */
+	bool ordered;           /* and an order went out */
+	struct later_row later; /* what waits for the end of the step */
 	int exit_code;
 	bool stopping;
 	bool scanned;          /* the first scan is over */

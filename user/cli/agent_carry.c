@@ -193,18 +193,13 @@ enum action_outcome acting_decision(struct agent *agent, const struct decision *
 
 static void note_error(struct agent *agent, const struct db_error *error, const struct process *process)
 {
-	static const enum conn_reason connecting[] = {REASON_REFUSED,   REASON_TIMEOUT,  REASON_NO_HOST,
-						      REASON_NO_SOCKET, REASON_TOO_MANY, REASON_STARTING};
-	bool connect = strcmp(error->sqlstate, "53300") == 0;
 	struct ev_scope scope;
 
 	scope_of_app(process->app, &scope);
-	for (size_t i = 0; i < sizeof(connecting) / sizeof(connecting[0]); i++)
-		connect = connect || error->reason == connecting[i];
-	if (connect)
-		breakers_evidence(agent->acting->breakers, &scope, error->target, BREAKER_CONNECT,
-				  mono_now());
-	breakers_evidence(agent->acting->breakers, &scope, error->target, BREAKER_QUERY, mono_now());
+	for (int kind = 0; kind < BREAKER_KINDS; kind++)
+		if (breakers_concerns((enum breaker_kind)kind, error->reason, error->sqlstate))
+			breakers_evidence(agent->acting->breakers, &scope, error->target,
+					  (enum breaker_kind)kind, mono_now());
 }
 
 void acting_notice(struct agent *agent, const struct notice *notice)

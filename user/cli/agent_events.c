@@ -20,36 +20,26 @@ uint64_t agent_wall(const struct agent *agent, uint64_t boot_ns)
 	return boot_ns + agent->wall_offset_ns;
 }
 
-struct later {
-	struct later *next;
+struct put_off {
 	void (*run)(struct agent *agent, void *payload);
 	uint64_t payload[];
 };
 
-void *agent_later(struct agent *agent, size_t size, void (*run)(struct agent *agent, void *payload))
+static void run_put_off(void *context, void *payload)
 {
-	struct later *later = malloc(sizeof(*later) + size);
+	struct put_off *put_off = payload;
 
-	if (!later)
-		return NULL;
-	later->next = NULL;
-	later->run = run;
-	*agent->later_end = later;
-	agent->later_end = &later->next;
-	return later->payload;
+	put_off->run(context, put_off->payload);
 }
 
-static void run_later(struct agent *agent)
+void *agent_later(struct agent *agent, size_t size, void (*run)(struct agent *agent, void *payload))
 {
-	struct later *later;
+	struct put_off *put_off = later_add(&agent->later, sizeof(*put_off) + size, run_put_off);
 
-	while ((later = agent->later)) {
-		agent->later = later->next;
-		if (!agent->later)
-			agent->later_end = &agent->later;
-		later->run(agent, later->payload);
-		free(later);
-	}
+	if (!put_off)
+		return NULL;
+	put_off->run = run;
+	return put_off->payload;
 }
 
 void agent_feed(struct agent *agent, struct ev_head *ev)
@@ -69,7 +59,7 @@ void agent_feed(struct agent *agent, struct ev_head *ev)
 		sched_yield(); /* whom the order woke may have been put behind us, and the report takes long
 				*/
 	agent->ordered = false;
-	run_later(agent);
+	later_run(&agent->later, agent);
 }
 
 static void feed_own(struct agent *agent, void *payload)
