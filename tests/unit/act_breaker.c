@@ -203,6 +203,37 @@ static void an_error_concerns_what_it_stops(void **state)
 	}
 }
 
+static void what_a_statement_opened_no_probe_closes(void **state)
+{
+	(void)state;
+	assert_int_equal(breakers_open(w.breakers, &scope, TARGET, BREAKER_QUERY, "3 crashes", "incident",
+				       BREAKER_BY_STATEMENT, 0, w.now_ns),
+			 0);
+	for (int i = 0; i < 14; i++) { /* 75 % of wait_max_ms at least */
+		breaker_watcher_pass(&w, 1000);
+		probe(PROBE_OK, "", true);
+		assert_int_equal(state_of(BREAKER_QUERY), BREAKER_OPEN);
+	}
+	for (int i = 0; i < 120 && state_of(BREAKER_QUERY) == BREAKER_OPEN; i++) {
+		breaker_watcher_pass(&w, 100);
+		probe(PROBE_OK, "", true);
+	} /* then a client may try, though the prober goes on */
+	assert_int_equal(state_of(BREAKER_QUERY), BREAKER_HALF_OPEN);
+	breakers_release(w.breakers, "next", w.now_ns);
+	w.now_ns += 3600000ull * MS_NS;
+	open_it(BREAKER_QUERY); /* one that errors opened, and crashes as well */
+	assert_int_equal(breakers_open(w.breakers, &scope, TARGET, BREAKER_QUERY, "3 crashes", "incident",
+				       BREAKER_BY_STATEMENT, 0, w.now_ns),
+			 0);
+	for (int i = 0; i < 5; i++)
+		probe(PROBE_OK, "", true);
+	assert_int_equal(state_of(BREAKER_QUERY), BREAKER_OPEN);
+	open_it(BREAKER_CONNECT); /* others close as ever */
+	for (int i = 0; i < 2; i++)
+		probe(PROBE_OK, "", true);
+	assert_int_equal(state_of(BREAKER_CONNECT), BREAKER_CLOSED);
+}
+
 static void pass_wait(enum breaker_kind kind)
 {
 	breaker_watcher_pass(&w, (breaker_of(kind)->next_trial_ns - w.now_ns) / MS_NS + 100);
@@ -427,6 +458,7 @@ int main(void)
 		EACH(a_prober_that_never_reached_it_says_nothing),
 		EACH(each_kind_is_judged_by_its_own_answers),
 		EACH(an_error_concerns_what_it_stops),
+		EACH(what_a_statement_opened_no_probe_closes),
 		EACH(one_client_tries),
 		EACH(a_trial_is_answered_in_time_or_lost),
 		EACH(the_cap_is_hard),

@@ -163,7 +163,7 @@ static struct breaker_entry *put(struct breakers *breakers, const struct key *ke
 }
 
 int breakers_open(struct breakers *breakers, const struct ev_scope *scope, const char *target,
-		  enum breaker_kind kind, const char *reason, const char *incident, bool by_operator,
+		  enum breaker_kind kind, const char *reason, const char *incident, enum breaker_by by,
 		  uint32_t hold_ms, uint64_t now_ns)
 {
 	struct breaker_entry *entry;
@@ -175,11 +175,14 @@ int breakers_open(struct breakers *breakers, const struct ev_scope *scope, const
 	entry = put(breakers, &key);
 	if (!entry)
 		return -ENOSPC;
-	if (breaker_lasts(breakers, entry) && !by_operator) {
+	if (breaker_lasts(breakers, entry) && by != BREAKER_BY_OPERATOR) {
 		breaker_evidence(breakers, entry);
+		if (by == BREAKER_BY_STATEMENT)
+			breaker_poison(breakers, entry);
 		return 0;
 	}
-	entry->breaker.by_operator = by_operator;
+	entry->breaker.by_operator = by == BREAKER_BY_OPERATOR;
+	entry->breaker.of_statement = by == BREAKER_BY_STATEMENT;
 	breaker_open(breakers, entry, reason, incident, hold_ms);
 	return 0;
 }

@@ -27,6 +27,12 @@
 #include <stddef.h>
 #include "user/act/scope.h"
 
+/*
+ * Who opens it. What a statement of the app's own broke (BREAKER_BY_STATEMENT) no probe mends: such a one
+ * waits `wait_max_ms` and is closed by a trial, by hand or by its time, however well the database does.
+ */
+enum breaker_by { BREAKER_BY_RULE, BREAKER_BY_OPERATOR, BREAKER_BY_STATEMENT };
+
 struct breaker_settings {
 	uint32_t lease_ms;     /* 3000 */
 	uint32_t max_open_ms;  /* 60000 */
@@ -43,8 +49,9 @@ struct breaker {
 	char target[SCOPE_TARGET_SIZE];
 	enum breaker_kind kind;
 	enum breaker_state state;
-	bool by_operator; /* opened by hand: closes by hand, by its time, never by a probe */
-	uint32_t seq;     /* grows with every change of state or lease */
+	bool by_operator;  /* opened by hand: closes by hand, by its time, never by a probe */
+	bool of_statement; /* by crashes in a statement: a test of the database says nothing of that */
+	uint32_t seq;      /* grows with every change of state or lease */
 	uint64_t opened_ns, changed_ns;
 	uint64_t end_ns;        /* when it closes whatever happens: max_open_ms, or what the operator said */
 	uint64_t lease_end_ns;  /* 0 when closed */
@@ -79,7 +86,7 @@ void breakers_free(struct breakers *breakers);
  * else (an operator's --for) it closes after that, at most max_open_ms. An operator's order opens anew what
  * is open. 0; -EINVAL: no target, or too long a one; -ENOSPC. */
 int breakers_open(struct breakers *breakers, const struct ev_scope *scope, const char *target,
-		  enum breaker_kind kind, const char *reason, const char *incident, bool by_operator,
+		  enum breaker_kind kind, const char *reason, const char *incident, enum breaker_by by,
 		  uint32_t hold_ms, uint64_t now_ns);
 /* -ENOENT: it is closed. */
 int breakers_close(struct breakers *breakers, const struct ev_scope *scope, const char *target,

@@ -37,6 +37,8 @@ bool breaker_lasts(struct breakers *breakers, struct breaker_entry *entry);
 void breaker_open(struct breakers *breakers, struct breaker_entry *entry, const char *reason,
 		  const char *incident, uint32_t hold_ms);
 void breaker_close(struct breakers *breakers, struct breaker_entry *entry, const char *reason);
+/* One that is open already is open for a statement from now on, too. */
+void breaker_poison(struct breakers *breakers, struct breaker_entry *entry);
 void breaker_evidence(struct breakers *breakers, struct breaker_entry *entry);
 enum breaker_verdict breaker_judge(enum breaker_kind kind, enum probe_result result, const char *sqlstate,
 				   bool reached);

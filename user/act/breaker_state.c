@@ -84,7 +84,7 @@ static void begin_wait(struct breakers *breakers, struct breaker_entry *entry)
 	const struct breaker_settings *settings = &breakers->settings;
 	uint64_t wait = (uint64_t)settings->wait_ms << entry->breaker.openings;
 
-	wait = earlier(wait, settings->wait_max_ms);
+	wait = entry->breaker.of_statement ? settings->wait_max_ms : earlier(wait, settings->wait_max_ms);
 	entry->breaker.next_trial_ns =
 		breakers->now_ns + (uint64_t)dice_jitter(&breakers->dice, (uint32_t)wait, 25, 50) * MS;
 }
@@ -132,6 +132,14 @@ void breaker_take_back(struct breakers *breakers, struct breaker_entry *entry)
 	offer_trial(breakers, entry);
 }
 
+void breaker_poison(struct breakers *breakers, struct breaker_entry *entry)
+{
+	if (entry->breaker.by_operator || entry->breaker.of_statement)
+		return;
+	entry->breaker.of_statement = true;
+	begin_wait(breakers, entry);
+}
+
 void breaker_evidence(struct breakers *breakers, struct breaker_entry *entry)
 {
 	if (entry->breaker.by_operator)
@@ -164,6 +172,8 @@ void breaker_hear(struct breakers *breakers, struct breaker_entry *entry, enum b
 {
 	char reason[128];
 
+	if (verdict == SAYS_WELL && entry->breaker.of_statement)
+		return;
 	entry->judged_ns = breakers->now_ns;
 	if (verdict == SAYS_ILL) {
 		entry->successes = 0;

@@ -71,7 +71,7 @@ const struct process *consent_process(struct agent *agent, struct gate_request *
 /* agent_carry.c: carries out what the gate let through */
 void carry_breaker(struct agent *agent, const struct gate_pass *pass, const struct ev_scope *scope,
 		   const char *target, enum breaker_kind kind, bool open, const char *reason,
-		   const char *incident, bool by_operator, uint32_t for_ms);
+		   const char *incident, enum breaker_by by, uint32_t for_ms);
 void carry_restart(struct agent *agent, const struct gate_pass *pass, const struct gate_request *request,
 		   bool now);
 

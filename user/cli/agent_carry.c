@@ -14,15 +14,15 @@
 
 void carry_breaker(struct agent *agent, const struct gate_pass *pass, const struct ev_scope *scope,
 		   const char *target, enum breaker_kind kind, bool open, const char *reason,
-		   const char *incident, bool by_operator, uint32_t for_ms)
+		   const char *incident, enum breaker_by by, uint32_t for_ms)
 {
 	struct acting *acting = agent->acting;
 	int err;
 
 	acting->opening = pass->id;
 	acting->opening_order[0] = '\0';
-	err = open ? breakers_open(acting->breakers, scope, target, kind, reason, incident, by_operator,
-				   for_ms, mono_now())
+	err = open ? breakers_open(acting->breakers, scope, target, kind, reason, incident, by, for_ms,
+				   mono_now())
 		   : breakers_close(acting->breakers, scope, target, kind, reason, mono_now());
 	acting->opening = NULL;
 	if (err == -ENOENT)
@@ -136,7 +136,8 @@ static void carry_out(struct agent *agent, const struct decision *decision, cons
 	case ACCEPTS_BREAKER:
 		carry_breaker(agent, pass, &request->scope, decision->target, kind,
 			      strcmp(decision->action, "breaker.open") == 0, decision->reason,
-			      decision->incident, false, 0);
+			      decision->incident, decision->of_crash ? BREAKER_BY_STATEMENT : BREAKER_BY_RULE,
+			      0);
 		break;
 	case ACCEPTS_RESTART:
 		carry_restart(agent, pass, request, false);

@@ -155,8 +155,8 @@ static void carry_out(struct wish *wish, const struct ev_scope *scope, enum brea
 	json_add_text(row, "outcome_reason", pass.audit ? json_text(pass.audit, "outcome_reason") : "");
 	orders_audit(agent, pass.audit);
 	if (pass.outcome == ACTION_SENT)
-		carry_breaker(agent, &pass, scope, wish->target, kind, wish->open, reason, "", true,
-			      wish->for_ms);
+		carry_breaker(agent, &pass, scope, wish->target, kind, wish->open, reason, "",
+			      BREAKER_BY_OPERATOR, wish->for_ms);
 	breaker = breakers_find(agent->acting->breakers, scope, wish->target, kind);
 	cJSON_AddStringToObject(row, "state", protocol_state_name(breaker ? breaker->state : BREAKER_CLOSED));
 	cJSON_AddItemToArray(wish->array, row);

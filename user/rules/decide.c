@@ -79,6 +79,7 @@ static void ask(const struct series *series, const struct rule_decision *asked, 
 		const struct tally *tally, const struct rules_sink *sink)
 {
 	struct decision decision = {.time_ns = notice->time_ns,
+				    .of_crash = notice->type == NOTICE_CRASH,
 				    .count = tally->count,
 				    .window_ms = tally->window_s * 1000,
 				    .live_workers = tally->workers,

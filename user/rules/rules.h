@@ -53,6 +53,7 @@ struct decision {
 	struct ev_scope scope_of; /* whose app that is */
 	char target[192];
 	struct identity process;
+	bool of_crash; /* crashes are what it rests on, not what a database did */
 	uint64_t time_ns;
 	uint32_t count, window_ms; /* so many notices in so long */
 	uint32_t live_workers, healthy_workers, threshold;
