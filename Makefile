@@ -140,6 +140,13 @@ bench: ## measure cost, memory and latency; minutes
 bench-query bench-memory bench-latency bench-capture: all
 	@tests/bench/$(@:bench-%=%)
 
+bench-crashes: all ## N=2000 crashes: what of each report is whole, and how soon it is finished
+	@tests/bench/crashes
+
+test-rubies: all ## every way to crash on Ruby 2.7, 3.1 and 3.3 against gdb and the process's own word; PER=15 of each
+	@scripts/rubies
+	@tests/bench/crashes matrix
+
 lint: ## format, static analysis, layers
 	@scripts/lint
 
@@ -166,6 +173,6 @@ clean:
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
-.PHONY: FORCE all unit fuzz run test demo bench bench-query bench-memory bench-latency bench-capture lint asan install clean help
+.PHONY: FORCE all unit fuzz run test demo bench bench-query bench-memory bench-latency bench-capture bench-crashes test-rubies lint asan install clean help
 
 -include $(OBJ:.o=.d) $(BPF_OBJ:.o=.d) $(UNIT:=.d)

@@ -21,7 +21,7 @@ for setting in (
 def counters():
     frame = gdb.newest_frame()
     while frame is not None:
-        if frame.type() != gdb.INLINE_FRAME:
+        if frame.type() not in (gdb.INLINE_FRAME, gdb.TAILCALL_FRAME):  # those are inferred, not on the stack
             yield frame.pc()
         frame = frame.older()
 

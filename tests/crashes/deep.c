@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 #include "deep.h"
@@ -63,8 +62,10 @@ KEPT void tell(const char *at)
 {
 	void *pcs[PC_MAX];
 	int count = backtrace(pcs, PC_MAX);
+	char thread[64] = "";
 	struct timespec now;
 	size_t used = 0;
+	ssize_t link;
 
 	if (at)
 		used = tell_place(used, "at", NULL, at, at);
@@ -74,9 +75,11 @@ KEPT void tell(const char *at)
 	/* a call that does not return may be the last instruction of its function: one back is inside */
 	for (int i = 1; i < count; i++)
 		used = tell_place(used, "pc", NULL, pcs[i], (const char *)pcs[i] - 1);
+	link = readlink("/proc/thread-self", thread,
+			sizeof(thread) - 1); /* the host's /proc: "PROCESS/task/THREAD" */
 	clock_gettime(CLOCK_BOOTTIME, &now);
-	used += (size_t)snprintf(text + used, sizeof(text) - used, "thread %ld\ntime %lld%09ld\n",
-				 (long)syscall(SYS_gettid), (long long)now.tv_sec, now.tv_nsec);
+	used += (size_t)snprintf(text + used, sizeof(text) - used, "thread %s\ntime %lld%09ld\n",
+				 link > 0 ? thread : "-", (long long)now.tv_sec, now.tv_nsec);
 	if (write(told, text, used) != (ssize_t)used)
 		_exit(99);
 }
@@ -150,7 +153,7 @@ KEPT void die_write_read_only(void)
 
 KEPT void die_divide(void)
 {
-	FAIL_AT(divide, "xorl %%edx, %%edx\n\tidivl %%ecx", "a"(1000), "c"(0));
+	FAIL_AT(divide, "idivl %%ecx", "a"(1000), "d"(0), "c"(0));
 }
 
 KEPT void die_illegal(void)
