@@ -311,29 +311,42 @@ static void audit_end(cJSON *line, enum action_outcome outcome, const char *reas
 		cJSON_AddNullToObject(line, "took_ms");
 }
 
+void gate_judge(struct gate *gate, const struct gate_request *request, uint64_t now_ns, struct gate_pass *out)
+{
+	struct sent *sent;
+
+	*out = (struct gate_pass){.why = "ordered; the outcome follows"};
+	dice_id(&gate->dice, out->id);
+	out->outcome = judge(gate, request, now_ns, out->why, sizeof(out->why));
+	if (out->outcome != ACTION_SENT)
+		return;
+	sent = table_put(gate->sent, out->id, NULL);
+	if (sent) {
+		sent->scope = request->scope;
+		sent->takes_worker = takes_worker(request);
+		sent->begun_ns = now_ns;
+	} else { /* what cannot be followed is not begun */
+		out->outcome = ACTION_REFUSED;
+		text_copy(out->why, sizeof(out->why), "no memory to follow it");
+	}
+}
+
+void gate_audit(struct gate *gate, const struct gate_request *request, struct gate_pass *pass)
+{
+	bool sent = pass->outcome == ACTION_SENT;
+	struct sent *open = sent ? table_peek(gate->sent, pass->id) : NULL;
+
+	pass->audit = audit_new(gate, request, pass->id);
+	if (open && !open->audit)
+		open->audit = cJSON_Duplicate(pass->audit, true);
+	audit_end(pass->audit, pass->outcome, pass->why, sent ? 0 : request->wall_ns, 0);
+}
+
 void gate_decide(struct gate *gate, const struct gate_request *request, uint64_t now_ns,
 		 struct gate_pass *out)
 {
-	char why[200] = "ordered; the outcome follows";
-	struct sent *sent;
-
-	memset(out, 0, sizeof(*out));
-	dice_id(&gate->dice, out->id);
-	out->outcome = judge(gate, request, now_ns, why, sizeof(why));
-	out->audit = audit_new(gate, request, out->id);
-	if (out->outcome == ACTION_SENT) {
-		sent = table_put(gate->sent, out->id, NULL);
-		if (sent) {
-			sent->scope = request->scope;
-			sent->takes_worker = takes_worker(request);
-			sent->begun_ns = now_ns;
-			sent->audit = cJSON_Duplicate(out->audit, true);
-		} else { /* what cannot be followed is not begun */
-			out->outcome = ACTION_REFUSED;
-			text_copy(why, sizeof(why), "no memory to follow it");
-		}
-	}
-	audit_end(out->audit, out->outcome, why, out->outcome == ACTION_SENT ? 0 : request->wall_ns, 0);
+	gate_judge(gate, request, now_ns, out);
+	gate_audit(gate, request, out);
 }
 
 cJSON *gate_outcome(struct gate *gate, const char *id, enum action_outcome outcome, const char *reason,

@@ -43,6 +43,7 @@ struct gate_request {
 struct gate_pass {
 	enum action_outcome outcome; /* ACTION_SENT: carry it out; else it ends here */
 	char id[20];                 /* of the action, 16 hex digits, unique over restarts of the agent */
+	char why[200];               /* the outcome's reason */
 	cJSON *audit;                /* new; the caller's */
 };
 
@@ -53,6 +54,13 @@ void gate_free(struct gate *gate);
 /* Decides. An alert is done by being recorded; breaker.close only gives back and always passes. */
 void gate_decide(struct gate *gate, const struct gate_request *request, uint64_t now_ns,
 		 struct gate_pass *out);
+/*
+ * The same in two halves, for what somebody waits for: out->audit stays NULL until gate_audit has made it of
+ * the same request. That must be before gate_outcome is called for it.
+ */
+void gate_judge(struct gate *gate, const struct gate_request *request, uint64_t now_ns,
+		struct gate_pass *out);
+void gate_audit(struct gate *gate, const struct gate_request *request, struct gate_pass *pass);
 /*
  * The outcome of an action that was sent: frees what it held (a restart's place) and returns the audit line
  * anew, with outcome, outcome_reason, finished and took_ms; NULL when the id is unknown.

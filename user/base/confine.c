@@ -21,6 +21,7 @@
 #include <seccomp.h>
 #include "user/base/confine.h"
 #include "user/base/confine_private.h"
+#include "user/base/urgency.h"
 
 #define ROWS(table) (sizeof(table) / sizeof(*(table)))
 
@@ -38,6 +39,7 @@ static const struct confine_capability agent[] = {
 	{CAP_SYS_PTRACE, "sys_ptrace", "read /proc/PID of other users' processes"},
 	{CAP_DAC_READ_SEARCH, "dac_read_search", "read what is below /proc/PID/root and cgroup folders"},
 	{CAP_KILL, "kill", "signal workers, replace a hanging child of ours"},
+	{CAP_SYS_NICE, "sys_nice", "be run at once when a process dies; LimitRTPRIO=1 does it as well"},
 };
 
 static const struct confine_capability spawner[] = {
@@ -56,7 +58,7 @@ static const struct confine_capability spawner[] = {
 
 const struct confine_capability *confine_agent_capabilities(size_t *count)
 {
-	*count = ROWS(agent);
+	*count = ROWS(agent) - urgency_by_limit(); /* the last one is needed where the limit does not do */
 	return agent;
 }
 
@@ -100,15 +102,20 @@ static int keep(const struct confine_capability *table, size_t count)
 
 int confine_agent(const char **missing)
 {
+	const struct confine_capability *kept;
+	size_t count;
+
 	if (capng_get_caps_process() != 0)
 		return -EPERM;
-	for (size_t i = 0; i < ROWS(agent); i++)
-		if (!capng_have_capability(CAPNG_PERMITTED, agent[i].number)) {
+	kept = confine_agent_capabilities(&count);
+	for (size_t i = 0; i < count; i++)
+		if (kept[i].number != CAP_SYS_NICE &&
+		    !capng_have_capability(CAPNG_PERMITTED, kept[i].number)) {
 			if (missing)
-				*missing = agent[i].name;
+				*missing = kept[i].name;
 			return -EPERM;
 		}
-	return keep(agent, ROWS(agent));
+	return keep(kept, count);
 }
 
 int confine_spawner(void)

@@ -15,14 +15,15 @@ struct confine_capability {
 	const char *why;
 };
 
-/* The tables, static; *count says how many rows. */
+/* The tables, static; *count says how many rows. The agent's has CAP_SYS_NICE where urgency.h needs it. */
 const struct confine_capability *confine_agent_capabilities(size_t *count);
 const struct confine_capability *confine_spawner_capabilities(size_t *count);
 
 /*
  * The agent after its start: its capabilities alone, nothing to inherit, no new privileges. The calling
- * thread alone is changed, so call it before the first thread. Returns 0, or -errno when one of the table is
- * not there to be kept (-EPERM, its name in *missing when that is not NULL) or could not be dropped.
+ * thread alone is changed, so call it before the first thread. Returns 0, or -errno when one of the table
+ * (CAP_SYS_NICE excepted) is not there to be kept (-EPERM, its name in *missing when that is not NULL) or
+ * could not be dropped.
  */
 int confine_agent(const char **missing);
 

@@ -87,6 +87,8 @@ void orders_outcome(struct agent *agent, const char *id, enum action_outcome out
 /* The same of an action upon a process. */
 void orders_ended(struct agent *agent, const char *id, uint64_t start_ns, enum action_outcome outcome,
 		  const char *reason);
+/* What became of a breaker, to the log and the model; inside a step when that is over. */
+void orders_change(struct agent *agent, const struct breaker *breaker, enum breaker_state was, uint32_t told);
 void orders_tell(struct agent *agent, const struct ev_scope *scope, const char *action_id,
 		 const char *wire_id, uint32_t told);
 void orders_ack(struct agent *agent, const struct peer *peer, const struct app_ack *ack);

@@ -9,12 +9,10 @@
  */
 #include <errno.h>
 #include <malloc.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 #include "user/base/confine.h"
 #include "user/base/file.h"
@@ -26,7 +24,7 @@
 #include "user/cli/commands.h"
 #include "user/cli/help.h"
 
-enum { TICK_MS = 1000, MMAP_RING_PAGES = 32, DESCRIPTORS = 16384 };
+enum { MMAP_RING_PAGES = 32, DESCRIPTORS = 16384 };
 
 static const struct help agent_help = {
 	.synopsis = "agent [OPTION…]",
@@ -221,47 +219,6 @@ static int open_targets(struct agent *agent)
 	return err ? command_error(EXIT_INTERNAL, "targets: %s", strerror(-err)) : 0;
 }
 
-/* --- the loop ----------------------------------------------------------------------------------------- */
-
-static void rings_ready(uv_poll_t *poll, int status, int events)
-{
-	struct agent *agent = poll->data;
-
-	(void)status;
-	(void)events;
-	agent_drain(agent);
-	mappings_take(agent, agent->drained_ns);
-}
-
-static void targets_poll_ready(uv_poll_t *poll, int status, int events)
-{
-	struct agent *agent = poll->data;
-
-	(void)status;
-	(void)events;
-	targets_ready(agent->targets);
-}
-
-static void ticked(uv_timer_t *timer)
-{
-	agent_tick(timer->data);
-}
-
-static void asked_to_stop(uv_signal_t *signal, int number)
-{
-	struct agent *agent = signal->data;
-
-	log_say(LOG_INFO, "stop", "%s: stopping", strsignal(number));
-	__atomic_store_n(&agent->stopping, true, __ATOMIC_RELAXED);
-	uv_stop(&agent->loop);
-}
-
-static int poll_start(struct agent *agent, uv_poll_t *poll, int fd, uv_poll_cb ready)
-{
-	poll->data = agent;
-	return uv_poll_init(&agent->loop, poll, fd) || uv_poll_start(poll, UV_READABLE, ready);
-}
-
 static int open_loop(struct agent *agent)
 {
 	char why[512] = "";
@@ -270,43 +227,13 @@ static int open_loop(struct agent *agent)
 	int err = file_make_dirs(agent->config.run_dir, 0755);
 
 	umask(mask);
-	agent->tick.data = agent->terminate.data = agent->interrupt.data = agent;
 	if (err != 0 || control_listen(&agent->loop, agent->config.run_dir, agent_answer, agent,
 				       &agent->control, why, sizeof(why)) != 0)
 		return command_error(EXIT_PROBLEMS, "control socket: %s",
 				     why[0] ? why : "its directory cannot be made; choose another --run-dir");
-	if (poll_start(agent, &agent->probe_poll, probe_fd(agent->probe), rings_ready) ||
-	    poll_start(agent, &agent->targets_poll, targets_fd(agent->targets), targets_poll_ready) ||
-	    (agent->mmap_records &&
-	     poll_start(agent, &agent->mmap_poll, mmap_records_fd(agent->mmap_records), rings_ready)) ||
-	    uv_timer_init(&agent->loop, &agent->tick) ||
-	    uv_timer_start(&agent->tick, ticked, TICK_MS, TICK_MS) ||
-	    uv_signal_init(&agent->loop, &agent->terminate) ||
-	    uv_signal_start(&agent->terminate, asked_to_stop, SIGTERM) ||
-	    uv_signal_init(&agent->loop, &agent->interrupt) ||
-	    uv_signal_start(&agent->interrupt, asked_to_stop, SIGINT))
+	if (agent_loop_open(agent) != 0)
 		return command_error(EXIT_INTERNAL, "the event loop could not be set up");
 	return 0;
-}
-
-/*
- * Slices of 0.1 ms, the shortest there are (Linux 6.12; before, this is passed over): who asks for little at
- * a time is run sooner when it wakes, and gets no more of the processor than before. Without it, an order
- * waits up to 3 ms behind an app that is busy, which is when it is needed most.
- */
-static void ask_for_short_slices(void)
-{
-	struct {
-		uint32_t size, policy;
-		uint64_t flags;
-		int32_t nice;
-		uint32_t priority;
-		uint64_t runtime, deadline, period;
-	} attributes = {.size = sizeof(attributes), .policy = SCHED_OTHER, .runtime = 100000};
-
-	_Static_assert(sizeof(attributes) == 48, "SCHED_ATTR_SIZE_VER0 of linux/sched/types.h");
-	attributes.nice = getpriority(PRIO_PROCESS, 0);
-	syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
 static int open_app_socket(struct agent *agent)
@@ -322,13 +249,14 @@ static int drop_privileges(struct agent *agent)
 	size_t count;
 	int err = confine_agent(&missing);
 
-	ask_for_short_slices();
 	if (err)
 		return command_error(
 			EXIT_HOST, "capability %s: %s; run as root, or with the capabilities of lapidary(8)",
 			missing, strerror(-err));
 	log_say(LOG_INFO, "start", "lapidary %s on %s, state in %s, %zu rules", LAPIDARY_VERSION, agent->host,
 		agent->config.state_dir, rules_count(agent->rules));
+	urgency_init(&agent->urgency);
+	log_say(LOG_DEBUG, "start", "wakes by %s", urgency_name(agent->urgency.means));
 	kept = confine_agent_capabilities(&count);
 	for (size_t i = 0; i < count; i++)
 		log_say(LOG_DEBUG, "start", "keeps %s: %s", kept[i].name, kept[i].why);
@@ -370,7 +298,7 @@ int cmd_agent(int argc, char **argv)
 	if (agent->exit_code == 0) {
 		agent_begin(agent);
 		watch_scan(agent);
-		uv_run(&agent->loop, UV_RUN_DEFAULT);
+		agent_loop_run(agent);
 	}
 	agent_stop(agent);
 	code = agent->exit_code;

@@ -2,7 +2,8 @@
 /*
  * The agent's parts and what they share: the only wiring between the floors. Inner header of
  * user/cli/agent*.c:
- *   agent.c          start, loop
+ *   agent.c          start
+ *   agent_loop.c     the loop: rings urgently, then what libuv has
  *   agent_stop.c     stop
  *   agent_events.c   ring → decode → pipeline, and the agent's own records
  *   agent_watch.c    which processes are watched, and what /proc says of them
@@ -26,7 +27,9 @@
 #define LAPIDARY_AGENT_H
 
 #include <uv.h>
+#include "user/act/gate.h"
 #include "user/base/table.h"
+#include "user/base/urgency.h"
 #include "user/cli/config.h"
 #include "user/cli/control.h"
 #include "user/cli/later.h"
@@ -65,9 +68,10 @@ struct agent {
 	struct features features;
 	uv_loop_t loop;
 	bool loop_open;
-	uv_poll_t probe_poll, mmap_poll, targets_poll;
+	uv_poll_t targets_poll;
 	uv_timer_t tick;
 	uv_signal_t terminate, interrupt;
+	struct urgency urgency;
 
 	struct rules *rules;
 	struct diagnoses *diagnoses;
@@ -113,6 +117,11 @@ struct agent {
 
 /* agent_stop.c */
 void agent_stop(struct agent *agent); /* what a start has opened, however far it came */
+
+/* agent_loop.c */
+int agent_loop_open(struct agent *agent); /* descriptors, timer and signals of agent->loop; -EIO */
+void agent_loop_run(struct agent *agent); /* until agent->stopping */
+void agent_calm(struct agent *agent);     /* what follows is not urgent, and goes after whom we have woken */
 
 /* agent_events.c */
 void agent_drain(struct agent *agent);                    /* all rings, mmap records too */
@@ -206,8 +215,15 @@ int acting_listen(struct agent *agent); /* the app socket, and the timers */
 void acting_close(struct agent *agent);
 void acting_free(struct agent *agent);
 void acting_notice(struct agent *agent, const struct notice *notice);
-/* Through the gate and out to the app; the audit line is the caller's to keep. */
-enum action_outcome acting_decision(struct agent *agent, const struct decision *decision, cJSON **audit);
+/* A decision, and what became of it at the gate; `request` borrows from `decision`. */
+struct acted {
+	struct decision decision;
+	struct gate_request request;
+	struct gate_pass pass;
+};
+/* Through the gate and out to the app; acting_audit, after the step, for the audit line. */
+void acting_decision(struct agent *agent, struct acted *acted);
+void acting_audit(struct agent *agent, struct acted *acted);
 void acting_tick(struct agent *agent);
 
 /* agent_tests.c */

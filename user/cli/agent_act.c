@@ -71,11 +71,6 @@ static uint32_t tell_peers(struct agent *agent, const struct breaker *breaker, c
 	return (uint32_t)told;
 }
 
-static void record_breaker(struct agent *agent, void *payload)
-{
-	agent_make(agent, payload, EV_BREAKER, sizeof(struct ev_breaker), 0, 0);
-}
-
 /* A closing that nobody ordered is an action as well: who reads the audit wants to see the end of the story.
  */
 static void audit_closing(struct agent *agent, const struct breaker *breaker, const char *wire_id,
@@ -101,7 +96,6 @@ static void breaker_changed(void *context, const struct breaker *breaker, enum b
 {
 	struct agent *agent = context;
 	struct acting *acting = agent->acting;
-	struct ev_breaker *record;
 	char id[40];
 	uint32_t told;
 
@@ -114,17 +108,7 @@ static void breaker_changed(void *context, const struct breaker *breaker, enum b
 		text_copy(acting->opening_order, sizeof(acting->opening_order), id);
 		acting->opening_told = told;
 	}
-	record = agent_later(agent, sizeof(*record), record_breaker);
-	if (record) {
-		*record = (struct ev_breaker){.scope = breaker->scope,
-					      .kind = breaker->kind,
-					      .state = breaker->state,
-					      .seq = breaker->seq};
-		text_copy(record->target, sizeof(record->target), breaker->target);
-	}
-	log_say(LOG_WARN, "breaker", "%s: %s of %s: %s, was %s (%s); %u processes told", breaker->scope.app,
-		protocol_kind_name(breaker->kind), breaker->target, protocol_state_name(breaker->state),
-		protocol_state_name(was), breaker->reason, told);
+	orders_change(agent, breaker, was, told);
 	if (breaker->state == BREAKER_CLOSED && !acting->opening)
 		audit_closing(agent, breaker, id, told);
 	acting_wake(agent);

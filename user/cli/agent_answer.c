@@ -154,6 +154,8 @@ static cJSON *answer_status(struct agent *agent, const char *argument)
 	json_add_count(answer, "files_refused", targets.refused);
 	json_add_count(answer, "examiner_deaths", targets.examiner_deaths);
 	cJSON_AddBoolToObject(answer, "can_probe_new_files", !targets.spawner_lost);
+	cJSON_AddStringToObject(answer, "wakes_by", urgency_name(agent->urgency.means));
+	json_add_count(answer, "urgency_cut", agent->urgency.cut);
 	json_add_count(answer, "records_refused", agent->bad_records);
 	json_add_count(answer, "model_evicted", model_evicted(pipeline_model(agent->pipeline)));
 	json_add_count(answer, "ring_bytes", ring_bytes);

@@ -151,17 +151,21 @@ static void carry_out(struct agent *agent, const struct decision *decision, cons
 	}
 }
 
-enum action_outcome acting_decision(struct agent *agent, const struct decision *decision, cJSON **audit)
+static uint32_t accepts_for(const char *action)
+{
+	for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++)
+		if (strcmp(needs[i].action, action) == 0)
+			return needs[i].accepts;
+	return 0;
+}
+
+/* Borrows the decision's words. */
+static struct gate_request request_for(struct agent *agent, const struct decision *decision, uint32_t accepts)
 {
 	const struct ev_scope *of = &decision->scope_of;
-	struct ev_scope scope;
 	struct gate_request request;
-	struct gate_pass pass;
-	uint32_t accepts = 0;
+	struct ev_scope scope;
 
-	for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++)
-		if (strcmp(needs[i].action, decision->action) == 0)
-			accepts = needs[i].accepts;
 	scope_set(&scope, of->uid, of->netns, of->cgroup_id, decision->app);
 	request = consent_request(agent, &scope, decision->action, accepts);
 	request.decision = decision->id;
@@ -179,15 +183,24 @@ enum action_outcome acting_decision(struct agent *agent, const struct decision *
 		request.accepted = request.configured = false; /* it is gone, so nobody consents for it */
 	if (accepts != ACCEPTS_RESTART)
 		request.pid = accepts ? 0 : decision->process.tgid;
-	gate_decide(agent->acting->gate, &request, mono_now(), &pass);
-	*audit = NULL;
-	if (pass.outcome == ACTION_SENT) {
-		orders_audit(agent, pass.audit); /* before its outcome, which has the same id */
-		carry_out(agent, decision, &pass, &request, accepts);
-	} else {
-		*audit = pass.audit;
-	}
-	return pass.outcome;
+	return request;
+}
+
+void acting_decision(struct agent *agent, struct acted *acted)
+{
+	const struct decision *decision = &acted->decision;
+	uint32_t accepts = accepts_for(decision->action);
+
+	acted->request = request_for(agent, decision, accepts);
+	gate_judge(agent->acting->gate, &acted->request, mono_now(), &acted->pass);
+	if (acted->pass.outcome == ACTION_SENT)
+		carry_out(agent, decision, &acted->pass, &acted->request, accepts);
+}
+
+void acting_audit(struct agent *agent, struct acted *acted)
+{
+	gate_audit(agent->acting->gate, &acted->request, &acted->pass);
+	orders_audit(agent, acted->pass.audit);
 }
 
 /* --- what the model noticed ------------------------------------------------------------------------- */

@@ -65,6 +65,7 @@ static void tell_crash(struct agent *agent, void *payload)
 {
 	const struct late_crash *late = payload;
 
+	agent_calm(agent);
 	crash_confirmed(agent, &late->crash, late->server);
 }
 
@@ -136,34 +137,25 @@ static void on_incident(void *context, const struct incident *incident)
 		*copy = *incident;
 }
 
-struct late_decision {
-	struct decision decision;
-	enum action_outcome outcome;
-	cJSON *audit; /* NULL: it was carried out, and its audit is under way */
-};
-
 static void tell_decision(struct agent *agent, void *payload)
 {
-	const struct late_decision *late = payload;
+	struct acted *acted = payload;
 
-	log_say(LOG_INFO, "decision", "%s for %s: %s (%s)", late->decision.action, late->decision.app,
-		late->decision.reason, gate_outcome_name(late->outcome));
-	store_decision(agent->store, decision_json(&late->decision, pipeline_model(agent->pipeline)));
-	if (late->audit)
-		store_action(agent->store, late->audit);
+	log_say(LOG_INFO, "decision", "%s for %s: %s (%s)", acted->decision.action, acted->decision.app,
+		acted->decision.reason, gate_outcome_name(acted->pass.outcome));
+	store_decision(agent->store, decision_json(&acted->decision, pipeline_model(agent->pipeline)));
+	acting_audit(agent, acted);
 }
 
-/* First what the app waits for, then what is kept of it. */
+/* First what the app waits for, then what is kept of it: outcomes that are known at once come after this. */
 static void on_decision(void *context, const struct decision *decision)
 {
-	cJSON *audit = NULL;
-	enum action_outcome outcome = acting_decision(context, decision, &audit);
-	struct late_decision *late = agent_later(context, sizeof(*late), tell_decision);
+	struct acted *acted = agent_later(context, sizeof(*acted), tell_decision);
 
-	if (late)
-		*late = (struct late_decision){*decision, outcome, audit};
-	else
-		cJSON_Delete(audit);
+	if (!acted)
+		return; /* no memory: what cannot be told is not done */
+	acted->decision = *decision;
+	acting_decision(context, acted);
 }
 
 void decide_wire(struct agent *agent)

@@ -4,7 +4,6 @@
  * agent makes itself (ticks, samples, locations, gaps) takes the same way, so that a recording holds every
  * input of the model.
  */
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -56,8 +55,7 @@ void agent_feed(struct agent *agent, struct ev_head *ev)
 	pipeline_step(agent->pipeline, ev, &agent->sink);
 	agent->stepping = false;
 	if (agent->ordered)
-		sched_yield(); /* whom the order woke may have been put behind us, and the report takes long
-				*/
+		urgency_step_aside(&agent->urgency, when_boot_now()); /* the report takes long */
 	agent->ordered = false;
 	later_run(&agent->later, agent);
 }
@@ -137,6 +135,7 @@ static int take(void *context, const void *record, size_t size)
 	if (ev->type == EV_EXIT)
 		report_ended(agent, ev);
 	tell_gaps(agent);
+	urgency_go_on(&agent->urgency, when_boot_now());
 	return 0;
 }
 

@@ -101,13 +101,8 @@ void orders_sent(struct agent *agent, const char *id, const char *action, const 
 		record_outcome(agent, &ready); /* nobody is told of it, so nothing nests */
 }
 
-void orders_outcome(struct agent *agent, const char *id, enum action_outcome outcome, const char *reason)
-{
-	orders_ended(agent, id, 0, outcome, reason);
-}
-
-void orders_ended(struct agent *agent, const char *id, uint64_t start_ns, enum action_outcome outcome,
-		  const char *reason)
+static void settle(struct agent *agent, const char *id, uint64_t start_ns, enum action_outcome outcome,
+		   const char *reason)
 {
 	cJSON *audit = gate_outcome(agent->acting->gate, id, outcome, reason,
 				    agent_wall(agent, when_boot_now()), mono_now());
@@ -123,6 +118,88 @@ void orders_ended(struct agent *agent, const char *id, uint64_t start_ns, enum a
 	text_copy(ready.ev.scope.app, sizeof(ready.ev.scope.app), json_text(audit, "app"));
 	record_later(agent, &ready);
 	orders_audit(agent, audit);
+}
+
+struct late_outcome {
+	char id[20];
+	uint64_t start_ns;
+	enum action_outcome outcome;
+	char reason[400];
+};
+
+static void tell_outcome(struct agent *agent, void *payload)
+{
+	const struct late_outcome *late = payload;
+
+	settle(agent, late->id, late->start_ns, late->outcome, late->reason);
+}
+
+/* Inside a step it comes after the step, and so after the audit line that it ends. */
+void orders_ended(struct agent *agent, const char *id, uint64_t start_ns, enum action_outcome outcome,
+		  const char *reason)
+{
+	struct late_outcome *late = agent->stepping ? agent_later(agent, sizeof(*late), tell_outcome) : NULL;
+
+	if (!late) {
+		settle(agent, id, start_ns, outcome, reason);
+		return;
+	}
+	late->outcome = outcome;
+	late->start_ns = start_ns;
+	text_copy(late->id, sizeof(late->id), id);
+	text_copy(late->reason, sizeof(late->reason), reason);
+}
+
+void orders_outcome(struct agent *agent, const char *id, enum action_outcome outcome, const char *reason)
+{
+	orders_ended(agent, id, 0, outcome, reason);
+}
+
+struct change {
+	struct ev_breaker ev;
+	enum breaker_state was;
+	uint32_t told;
+	char reason[sizeof(((struct breaker *)NULL)->reason)];
+};
+
+static void tell_change(const struct change *change)
+{
+	log_say(LOG_WARN, "breaker", "%s: %s of %s: %s, was %s (%s); %u processes told", change->ev.scope.app,
+		protocol_kind_name(change->ev.kind), change->ev.target, protocol_state_name(change->ev.state),
+		protocol_state_name(change->was), change->reason, change->told);
+}
+
+static void record_change(struct agent *agent, void *payload)
+{
+	struct change *change = payload;
+
+	agent_make(agent, &change->ev.head, EV_BREAKER, sizeof(change->ev), 0, 0);
+}
+
+static void tell_and_record(struct agent *agent, void *payload)
+{
+	tell_change(payload);
+	record_change(agent, payload);
+}
+
+/* Inside a step both wait until it is over, and whom the order woke has run; else the record alone does. */
+void orders_change(struct agent *agent, const struct breaker *breaker, enum breaker_state was, uint32_t told)
+{
+	struct change *change =
+		agent_later(agent, sizeof(*change), agent->stepping ? tell_and_record : record_change);
+
+	if (!change)
+		return;
+	*change = (struct change){.ev = {.scope = breaker->scope,
+					 .kind = breaker->kind,
+					 .state = breaker->state,
+					 .seq = breaker->seq},
+				  .was = was,
+				  .told = told};
+	text_copy(change->ev.target, sizeof(change->ev.target), breaker->target);
+	text_copy(change->reason, sizeof(change->reason), breaker->reason);
+	if (!agent->stepping)
+		tell_change(change);
 }
 
 /* --- told and acknowledged --------------------------------------------------------------------------- */

@@ -49,9 +49,7 @@ static void close_loop(struct agent *agent)
 		return;
 	control_close(agent->control);
 	acting_close(agent);
-	close_handle((uv_handle_t *)&agent->probe_poll);
 	close_handle((uv_handle_t *)&agent->targets_poll);
-	close_handle((uv_handle_t *)&agent->mmap_poll);
 	close_handle((uv_handle_t *)&agent->terminate);
 	close_handle((uv_handle_t *)&agent->interrupt);
 	wait_for_readers(agent);
