@@ -58,7 +58,7 @@ missed_bytes() {
 @test "on demand: from the marked head on it is what was written, and the probe is taken off again" {
 	local missed
 	agent_start
-	! probe_attached
+	if probe_attached; then false; fi
 	victim victim2 "Crashy.null"
 	missed=$(missed_bytes)
 	echo "# missed the first $missed of $(stat -c %s "$WORK/victim2.err") bytes" >&3
@@ -121,7 +121,8 @@ probe_detached() {
 	agent_start --stderr-capture always
 	victim victim9 "\$0 = 'app --token=hidden-3f9a password=hidden-77c1 postgres://u:hidden-aa02@db/x'; Crashy.null"
 	check "$REPORT" '.stderr.state == "complete"'
-	[ -z "$(grep -rl hidden- "$WORK/agent.state")" ]
+	run grep -rl hidden- "$WORK/agent.state"
+	[ "$status" = 1 ]
 	agent_stop
 	agent_start --stderr-capture off
 	obey_start victim10

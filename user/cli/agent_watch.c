@@ -95,14 +95,16 @@ static struct watched *enter(struct agent *agent, uint32_t tgid, uint64_t start_
 
 void watch_born(struct agent *agent, const struct ev_birth *birth)
 {
-	const struct watched *parent = birth->head.type == EV_FORK
-					       ? watch_find(agent, birth->parent_tgid, birth->parent_start_ns)
-					       : NULL;
-	struct watched *child = watching_find(agent, birth->head.tgid, birth->head.start_ns);
+	const struct watched *parent = NULL;
+	struct watched *child;
 	struct ev_info info = {0};
 	char ruby[16] = "", capture[12] = "";
 	bool claimed = false;
 
+	mappings_take(agent, birth->head.time_ns); /* what the parent mapped before, its child has */
+	if (birth->head.type == EV_FORK)
+		parent = watch_find(agent, birth->parent_tgid, birth->parent_start_ns);
+	child = watching_find(agent, birth->head.tgid, birth->head.start_ns);
 	if (child && child->gone_ns == 0)
 		return; /* marked by its start and found by its maps as well */
 	if (parent) {

@@ -88,6 +88,8 @@ static bool lay_out(const struct headers *headers, const struct unwind_source *s
 			file->header_size = header->p_filesz;
 		}
 	}
+	if (!first)
+		return false;
 	module->start = module->bias + (first->p_vaddr & -first->p_align);
 	module->end = module->bias + ((end + EV_PAGE - 1) & PAGE_MASK);
 	module->entry = headers->elf.e_entry ? module->bias + headers->elf.e_entry : 0;

@@ -154,13 +154,12 @@ bool unwind_walk_open(struct unwind_walk *walk)
 static bool has_tables(struct unwind_walk *walk, uint64_t address, bool *signal)
 {
 	Dwfl_Module *module = dwfl_addrmodule(walk->dwfl, address);
-	Dwarf_CFI *(*const kinds[])(Dwfl_Module *, Dwarf_Addr *) = {dwfl_module_eh_cfi,
-								    dwfl_module_dwarf_cfi};
 
-	for (size_t i = 0; module && i < sizeof(kinds) / sizeof(*kinds); i++) {
+	for (int kind = 0; module && kind < 2; kind++) {
 		Dwarf_Frame *frame = NULL;
 		Dwarf_Addr bias = 0;
-		Dwarf_CFI *cfi = kinds[i](module, &bias);
+		Dwarf_CFI *cfi = kind == 0 ? dwfl_module_eh_cfi(module, &bias)
+					   : dwfl_module_dwarf_cfi(module, &bias);
 
 		if (!cfi || dwarf_cfi_addrframe(cfi, address - bias, &frame) != 0)
 			continue;
