@@ -158,8 +158,8 @@ static bool has_tables(struct unwind_walk *walk, uint64_t address, bool *signal)
 	for (int kind = 0; module && kind < 2; kind++) {
 		Dwarf_Frame *frame = NULL;
 		Dwarf_Addr bias = 0;
-		Dwarf_CFI *cfi = kind == 0 ? dwfl_module_eh_cfi(module, &bias)
-					   : dwfl_module_dwarf_cfi(module, &bias);
+		Dwarf_CFI *cfi =
+			kind == 0 ? dwfl_module_eh_cfi(module, &bias) : dwfl_module_dwarf_cfi(module, &bias);
 
 		if (!cfi || dwarf_cfi_addrframe(cfi, address - bias, &frame) != 0)
 			continue;
