@@ -65,3 +65,26 @@ agent_exits_with() {
 	check "$(restart_line "$pid")" '.outcome == "done" and (.outcome_reason | test("SIGKILL"))'
 	process_stop plain KILL
 }
+
+@test "Property 16: a command's status says whether it is under way, was refused, or was not understood" {
+	prefork_start polite
+	pid=$(prefork_child polite)
+	exits_with 1 lap worker restart "$pid"
+	exits_with 1 lap worker restart 1
+	exits_with 2 lap worker restart none
+	process_stop plain KILL
+	prefork_start polite polite
+	pid=$(prefork_child polite)
+	exits_with 0 lap worker restart "$pid"
+	wait_until 10 process_gone "$pid"
+	process_stop plain KILL
+}
+
+@test "Property 16: a worker that somebody else kills on its way out is not said to have ended as ordered" {
+	prefork_start deaf deaf
+	pid=$(prefork_child deaf)
+	lap worker restart "$pid"
+	kill -KILL "$pid" # before its deadline
+	check "$(restart_line "$pid")" '.outcome_reason | test("died of SIGKILL on its way out, which Lapidary did not send")'
+	process_stop plain KILL
+}
