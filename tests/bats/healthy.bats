@@ -156,11 +156,11 @@ hand() {
 	helper=$(obey_value one '$helper')
 	watch_wait "$helper"
 	wait_until 5 health_is "$helper" booting
-	refused "$(process_pid one)" "1 healthy of [12] alive"
+	refused "$(process_pid one)" "[01] healthy of [12] alive"
 	hand two
 	wait_until 5 serves "$(process_pid two)"
 	obey two 'require "crashy"'
 	obey_and_die two 'Crashy.sig_dfl'
-	refused "$(process_pid one)" "1 healthy of [12] alive"
+	refused "$(process_pid one)" "[01] healthy of [12] alive"
 	process_stop one KILL
 }

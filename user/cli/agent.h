@@ -50,6 +50,8 @@ enum { AGENT_FLOW_BATCH = 4096, AGENT_MMAP_BATCH = 1024 };
 /* A watched process as the agent keeps it; the key of `watched` is its tgid. */
 struct watched {
 	uint64_t start_ns;
+	uint64_t parent_start_ns; /* of the watched process that forked it; 0: none did */
+	uint32_t parent_tgid;
 	uint64_t gone_ns; /* 0: alive. Its maps outlive it until its crash can have been told */
 	uint32_t uid;
 	bool named;        /* EV_INFO was made */
@@ -167,6 +169,10 @@ bool watch_busy(const struct agent *agent); /* the first scan is not over */
 size_t watch_count(const struct agent *agent);
 bool watch_excluded(const struct agent *agent, uint32_t tgid, uint64_t start_ns);
 uint64_t watch_start_of(const struct agent *agent, uint32_t tgid); /* of who has this id now, 0: nobody */
+
+/* What a process mapped at that moment, its children that were forked later have too. */
+void watch_mapped(struct agent *agent, uint32_t tgid, uint64_t start_ns, uint64_t time_ns,
+		  const struct maps_region *region);
 
 /* agent_mappings.c */
 int mappings_new(struct mappings **out);

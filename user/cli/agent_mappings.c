@@ -45,8 +45,10 @@ static void take(struct agent *agent, uint32_t tgid, uint64_t time_ns, const str
 	struct mappings *mappings = agent->mappings;
 
 	keep(&mappings->recent[mappings->taken++ % RECENT], tgid, time_ns, region);
-	if (start_ns)
+	if (start_ns) {
 		maps_add(agent->maps, tgid, start_ns, region);
+		watch_mapped(agent, tgid, start_ns, time_ns, region);
+	}
 	targets_mapping(agent->targets, tgid, start_ns, region);
 }
 

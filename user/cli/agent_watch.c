@@ -95,16 +95,14 @@ static struct watched *enter(struct agent *agent, uint32_t tgid, uint64_t start_
 
 void watch_born(struct agent *agent, const struct ev_birth *birth)
 {
-	const struct watched *parent = NULL;
-	struct watched *child;
+	const struct watched *parent = birth->head.type == EV_FORK
+					       ? watch_find(agent, birth->parent_tgid, birth->parent_start_ns)
+					       : NULL;
+	struct watched *child = watching_find(agent, birth->head.tgid, birth->head.start_ns);
 	struct ev_info info = {0};
 	char ruby[16] = "", capture[12] = "";
 	bool claimed = false;
 
-	mappings_take(agent, birth->head.time_ns); /* what the parent mapped before, its child has */
-	if (birth->head.type == EV_FORK)
-		parent = watch_find(agent, birth->parent_tgid, birth->parent_start_ns);
-	child = watching_find(agent, birth->head.tgid, birth->head.start_ns);
 	if (child && child->gone_ns == 0)
 		return; /* marked by its start and found by its maps as well */
 	if (parent) {
@@ -120,6 +118,8 @@ void watch_born(struct agent *agent, const struct ev_birth *birth)
 		proc_ask(agent, birth->head.tgid, birth->head.start_ns, PROC_FACTS | PROC_MAPS | PROC_SAMPLE);
 		return;
 	}
+	child->parent_tgid = birth->parent_tgid;
+	child->parent_start_ns = birth->parent_start_ns;
 	child->info = info;
 	child->claimed = claimed;
 	text_copy(child->capture, sizeof(child->capture), capture);
@@ -128,6 +128,33 @@ void watch_born(struct agent *agent, const struct ev_birth *birth)
 		  birth->head.start_ns);
 	targets_fork(agent->targets, birth->parent_tgid, birth->parent_start_ns, birth->head.tgid,
 		     birth->head.start_ns);
+}
+
+struct mapped {
+	struct agent *agent;
+	const struct maps_region *region;
+	uint64_t start_ns, time_ns;
+	uint32_t tgid;
+};
+
+static void give_child(void *context, const void *key, void *value)
+{
+	const struct mapped *mapped = context;
+	const struct watched *child = value;
+
+	if (child->parent_tgid == mapped->tgid && child->parent_start_ns == mapped->start_ns &&
+	    child->start_ns > mapped->time_ns)
+		maps_add(mapped->agent->maps, *(const uint32_t *)key, child->start_ns, mapped->region);
+}
+
+/* The record of it may be read after that of the fork, which copied the parent's maps as they were known. */
+void watch_mapped(struct agent *agent, uint32_t tgid, uint64_t start_ns, uint64_t time_ns,
+		  const struct maps_region *region)
+{
+	struct mapped mapped = {
+		.agent = agent, .region = region, .start_ns = start_ns, .time_ns = time_ns, .tgid = tgid};
+
+	table_each(agent->watch->watched, give_child, &mapped);
 }
 
 void watch_ended(struct agent *agent, const struct ev_head *ev)
