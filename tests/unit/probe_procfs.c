@@ -221,6 +221,23 @@ static void maps_are_the_whole_text(void **state)
 	free(text);
 }
 
+static void a_scope_is_read_without_the_memory_of_its_process(void **state)
+{
+	struct procfs_facts facts = {.comm = "before"}, all = {0};
+
+	(void)state;
+	assert_int_equal(procfs_facts((uint32_t)getpid(), start_of(getpid()), &all), 0);
+	assert_int_equal(procfs_scope((uint32_t)getpid(), start_of(getpid()), &facts), 0);
+	assert_int_equal(facts.uid, all.uid);
+	assert_int_equal(facts.netns, all.netns);
+	assert_int_equal(facts.parent_tgid, all.parent_tgid);
+	assert_string_equal(facts.cgroup, all.cgroup);
+	assert_string_equal(facts.title, ""); /* lies in its memory, whose lock it may hold for long */
+	assert_string_equal(facts.comm, "");
+	assert_int_equal(procfs_scope((uint32_t)getpid(), 1, &facts), -ESRCH);
+	assert_int_equal(facts.uid, all.uid);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -230,6 +247,7 @@ int main(void)
 		cmocka_unit_test(another_process_of_that_pid_is_refused),
 		cmocka_unit_test(usage_grows_with_use),
 		cmocka_unit_test(maps_are_the_whole_text),
+		cmocka_unit_test(a_scope_is_read_without_the_memory_of_its_process),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -67,13 +67,13 @@ static int refuse_uid(const struct peer *peer, uint32_t uid, char *why, size_t w
 	return -EPERM;
 }
 
-/* Not a Ruby, but of a user whom the configuration lets speak: a library in another language, a bench. */
+/* Not a Ruby, but its user may speak by configuration. On the loop: what it could hold up is not read. */
 static int identify_stranger(struct agent *agent, struct peer *peer, char *why, size_t why_size)
 {
 	struct procfs_facts facts;
 
 	peer->start_ns = watch_start_of(agent, peer->tgid);
-	if (!peer->start_ns || procfs_facts(peer->tgid, peer->start_ns, &facts) != 0) {
+	if (!peer->start_ns || procfs_scope(peer->tgid, peer->start_ns, &facts) != 0) {
 		snprintf(why, why_size, "process %u is gone", peer->tgid);
 		return -ESRCH;
 	}

@@ -254,6 +254,21 @@ int procfs_facts(uint32_t tgid, uint64_t start_ns, struct procfs_facts *out)
 	return err;
 }
 
+int procfs_scope(uint32_t tgid, uint64_t start_ns, struct procfs_facts *out)
+{
+	struct procfs_facts facts = {0};
+	int err;
+
+	read_status(tgid, &facts);
+	read_netns(tgid, &facts);
+	err = procfs_cgroup(tgid, facts.cgroup, sizeof(facts.cgroup));
+	if (!err)
+		err = procfs_check(tgid, start_ns);
+	if (!err)
+		*out = facts;
+	return err;
+}
+
 int procfs_usage(uint32_t tgid, uint64_t start_ns, struct procfs_usage *out)
 {
 	struct stat_fields stat;

@@ -36,6 +36,9 @@ int procfs_check(uint32_t tgid, uint64_t start_ns);
 /* True when it has ended, also when nobody has waited for it yet. */
 bool procfs_ended(uint32_t tgid, uint64_t start_ns);
 int procfs_facts(uint32_t tgid, uint64_t start_ns, struct procfs_facts *out);
+/* Those that take no lock of the process's memory, so no process can block their reader: uid, gid, parent,
+ * netns and cgroup; the others are left empty. */
+int procfs_scope(uint32_t tgid, uint64_t start_ns, struct procfs_facts *out);
 /* The same path as in the facts, alone and without a check of the identity: this one never blocks. */
 int procfs_cgroup(uint32_t tgid, char *out, size_t size);
 int procfs_usage(uint32_t tgid, uint64_t start_ns, struct procfs_usage *out);
