@@ -21,7 +21,7 @@ static const struct probe_options options = {
 
 static void attach(struct probe *probe, const char *path)
 {
-	struct library library;
+	struct library library = {0};
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0 || library_examine(fd, &library) != 0 || library.kind != LIBRARY_RUBY)
