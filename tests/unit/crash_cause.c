@@ -258,6 +258,24 @@ static void test_overflow(void **state)
 	assert_non_null(strstr(evidence, "main thread's stack"));
 }
 
+/* A frame is entered in the guard page and first used in its middle. */
+static void test_overflow_within_a_frame(void **state)
+{
+	static struct made made;
+	char evidence[288];
+
+	(void)state;
+	crash_make(&made, "a1");
+	made.crash.fault.code = 2;
+	made.crash.fault.error_code = 6;
+	made.crash.fault.address = SP | 0xff0;
+	assert_int_equal(with_stack(&made, evidence, sizeof(evidence)), CAUSE_WRITE_READ_ONLY);
+	made.crash.fault.missing[0] = 1;
+	assert_int_equal(with_stack(&made, evidence, sizeof(evidence)), CAUSE_STACK_OVERFLOW);
+	made.crash.fault.address += 0x1000;
+	assert_int_equal(with_stack(&made, evidence, sizeof(evidence)), CAUSE_WRITE_READ_ONLY);
+}
+
 static void test_freed(void **state)
 {
 	static struct made made;
@@ -356,6 +374,7 @@ int main(void)
 		cmocka_unit_test(test_aborts),
 		cmocka_unit_test(test_libc_message),
 		cmocka_unit_test(test_overflow),
+		cmocka_unit_test(test_overflow_within_a_frame),
 		cmocka_unit_test(test_freed),
 		cmocka_unit_test(test_abi),
 		cmocka_unit_test(test_versions),

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 #include "user/base/file.h"
 #include "user/base/when.h"
+#include "user/probe/maps_text.h"
 #include "user/probe/procfs.h"
 
 #define TITLE(text, out) title_of(text, sizeof(text) - 1, out)
@@ -221,6 +222,28 @@ static void maps_are_the_whole_text(void **state)
 	free(text);
 }
 
+static void paths_are_those_of_the_process(void **state)
+{
+	static const char in_a_chroot[] = "1000-2000 r-xp 00000000 fe:00 7    /srv/root/usr/bin/ruby\n"
+					  "2000-3000 rw-p 00000000 00:00 0 \n"
+					  "3000-4000 r-xp 00000000 fe:00 8    /srv/rootless/lib.so\n"
+					  "4000-5000 r-xp 00000000 fe:00 9    /srv/root/a (deleted)\n";
+	char text[sizeof(in_a_chroot)];
+	size_t size = sizeof(text) - 1;
+
+	(void)state;
+	memcpy(text, in_a_chroot, sizeof(text));
+	maps_text_inside(text, &size, "/");
+	assert_string_equal(text, in_a_chroot);
+	assert_int_equal(size, sizeof(text) - 1);
+	maps_text_inside(text, &size, "/srv/root");
+	assert_string_equal(text, "1000-2000 r-xp 00000000 fe:00 7    /usr/bin/ruby\n"
+				  "2000-3000 rw-p 00000000 00:00 0 \n"
+				  "3000-4000 r-xp 00000000 fe:00 8    /srv/rootless/lib.so\n"
+				  "4000-5000 r-xp 00000000 fe:00 9    /a (deleted)\n");
+	assert_int_equal(size, strlen(text));
+}
+
 static void a_scope_is_read_without_the_memory_of_its_process(void **state)
 {
 	struct procfs_facts facts = {.comm = "before"}, all = {0};
@@ -247,6 +270,7 @@ int main(void)
 		cmocka_unit_test(another_process_of_that_pid_is_refused),
 		cmocka_unit_test(usage_grows_with_use),
 		cmocka_unit_test(maps_are_the_whole_text),
+		cmocka_unit_test(paths_are_those_of_the_process),
 		cmocka_unit_test(a_scope_is_read_without_the_memory_of_its_process),
 	};
 

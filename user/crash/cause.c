@@ -102,7 +102,10 @@ static bool is_near_stack(const struct ev_fault *fault)
 {
 	uint64_t sp = fault->regs[REG_SP_];
 
-	return sp > BELOW_STACK && fault->address + BELOW_STACK >= sp && fault->address <= sp + ABOVE_STACK;
+	if (sp > BELOW_STACK && fault->address + BELOW_STACK >= sp && fault->address <= sp + ABOVE_STACK)
+		return true;
+	/* in the middle of a frame, and the page that the pointer is in cannot be used */
+	return fault->address / EV_PAGE == sp / EV_PAGE && (fault->missing[0] & 1);
 }
 
 static enum cause cause_of_segv(const struct crash *crash, char *evidence, size_t size)

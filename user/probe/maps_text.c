@@ -112,3 +112,26 @@ int maps_text_next(struct maps_text *text, struct maps_region *out)
 	}
 	return 0;
 }
+
+void maps_text_inside(char *text, size_t *size, const char *root)
+{
+	size_t root_size = strlen(root);
+	char *to = text;
+
+	for (char *line = text, *next; *line; line = next) {
+		char *path = strpbrk(line, "/\n"); /* no field before the path has a slash */
+
+		next = line + strcspn(line, "\n");
+		next += *next == '\n';
+		if (root_size > 1 && path && path < next && strncmp(path, root, root_size) == 0 &&
+		    path[root_size] == '/') {
+			memmove(to, line, (size_t)(path - line));
+			to += path - line;
+			line = path + root_size;
+		}
+		memmove(to, line, (size_t)(next - line));
+		to += next - line;
+	}
+	*to = '\0';
+	*size = (size_t)(to - text);
+}

@@ -19,4 +19,10 @@ void maps_text_init(struct maps_text *text, const char *bytes, size_t size);
 /* The next mapping, whatever its protection; path is valid until the next call. 0 at the end. */
 int maps_text_next(struct maps_text *text, struct maps_region *out);
 
+/*
+ * In place, the text NUL-terminated: paths below `root` become what they are to a process whose root that is.
+ * Others stay: files that it has from elsewhere.
+ */
+void maps_text_inside(char *text, size_t *size, const char *root);
+
 #endif

@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "user/base/file.h"
 #include "user/base/text.h"
+#include "user/probe/maps_text.h"
 #include "user/probe/procfs.h"
 
 enum { SMALL = 65536, TICK_NS = 10000000 };
@@ -299,11 +300,28 @@ int procfs_pss(uint32_t tgid, uint64_t start_ns, uint64_t *bytes)
 	return line ? err : -ENODATA;
 }
 
+/* The kernel gives paths as this reader has them; of a process in a chroot they begin with its root. */
+static void paths_inside(uint32_t tgid, char *text, size_t *size)
+{
+	char name[32], root[MAPS_PATH];
+	ssize_t length;
+
+	snprintf(name, sizeof(name), "/proc/%u/root", tgid);
+	length = readlink(name, root, sizeof(root));
+	if (length <= 0 || length == (ssize_t)sizeof(root))
+		return;
+	root[length] = '\0';
+	maps_text_inside(text, size, root);
+}
+
 int procfs_maps(uint32_t tgid, uint64_t start_ns, char **text, size_t *size)
 {
 	int err = read_one(tgid, "maps", PROCFS_MAPS_MAX, text, size);
 
-	if (!err && (err = procfs_check(tgid, start_ns)) != 0)
+	if (err)
+		return err;
+	paths_inside(tgid, *text, size);
+	if ((err = procfs_check(tgid, start_ns)) != 0)
 		free(*text);
 	return err;
 }

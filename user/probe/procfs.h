@@ -44,7 +44,8 @@ int procfs_cgroup(uint32_t tgid, char *out, size_t size);
 int procfs_usage(uint32_t tgid, uint64_t start_ns, struct procfs_usage *out);
 /* Proportional set size: shared pages divided by their users. Takes 12 ms per GiB. */
 int procfs_pss(uint32_t tgid, uint64_t start_ns, uint64_t *bytes);
-/* Text of /proc/PID/maps, NUL-terminated; the caller frees. -EFBIG beyond PROCFS_MAPS_MAX. */
+/* Text of /proc/PID/maps, paths as the process has them, NUL-terminated; the caller frees. -EFBIG beyond
+ * PROCFS_MAPS_MAX. */
 int procfs_maps(uint32_t tgid, uint64_t start_ns, char **text, size_t *size);
 
 /*
