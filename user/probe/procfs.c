@@ -197,7 +197,7 @@ void procfs_title(const char *cmdline, size_t size, char *out, size_t out_size)
 		argument = subject_of(out, cmdline, first, size);
 		second = argument ? strnlen(argument, cmdline + size - argument) : 0;
 		text_copy_bytes(word, sizeof(word), argument ? argument : "", second);
-		if (word[0] && !may_be_secret(argument, second))
+		if (argument && word[0] && !may_be_secret(argument, second))
 			text_add(out, out_size, &used, " %s", word);
 	} else if (strchr(out, ' ') && may_be_secret(cmdline, first)) {
 		/* a title of its own making may repeat what it was started with: puma names its listeners */
