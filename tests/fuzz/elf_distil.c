@@ -3,34 +3,15 @@
  * distil() of any bytes, and of the headers of a real file with changes in them: it must come back, write
  * nothing outside of the file's size, and nothing that the file does not hold there.
  */
-#include <elf.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "tests/kernel_image.h"
 #include "user/elf/distil.h"
 
-enum { IMAGE_MAX = 64 * 1024 };
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static size_t image_of_kernel(uint8_t *out)
-{
-	const uint8_t *image = (const uint8_t *)getauxval(AT_SYSINFO_EHDR);
-	Elf64_Ehdr header;
-	size_t size;
-
-	if (!image)
-		abort();
-	memcpy(&header, image, sizeof(header));
-	size = header.e_shoff + (size_t)header.e_shnum * header.e_shentsize;
-	if (size > IMAGE_MAX)
-		abort();
-	memcpy(out, image, size);
-	return size;
-}
 
 static void check(const uint8_t *from, int fd, size_t size)
 {

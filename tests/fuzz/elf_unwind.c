@@ -5,15 +5,14 @@
  * (the vdso: real tables, real code, 8 KiB) with the input's changes in it, or, by the input's first bit, the
  * input itself: give it such with a corpus, build/fuzz/elf_unwind -max_len=400000 CORPUS-FOLDER.
  */
-#include <elf.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include "tests/kernel_image.h"
 #include "user/elf/unwind.h"
 
-enum { IMAGE_MAX = 64 * 1024, CHANGES_MAX = 64, STACK_MAX = 16 * 1024 };
+enum { CHANGES_MAX = 64, STACK_MAX = 16 * 1024 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -30,22 +29,6 @@ static void take(struct input *input, void *out, size_t size)
 	memcpy(out, input->data, have);
 	input->data += have;
 	input->size -= have;
-}
-
-static size_t image_of_kernel(uint8_t *out)
-{
-	const uint8_t *image = (const uint8_t *)getauxval(AT_SYSINFO_EHDR);
-	Elf64_Ehdr header;
-	size_t size;
-
-	if (!image)
-		abort();
-	memcpy(&header, image, sizeof(header));
-	size = header.e_shoff + (size_t)header.e_shnum * header.e_shentsize;
-	if (size > IMAGE_MAX)
-		abort();
-	memcpy(out, image, size);
-	return size;
 }
 
 /* Pairs of a place and a value; the first ones are most often headers when the place is small. */

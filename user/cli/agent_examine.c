@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Crashes wait here for the examiner of crashes, one after the other. It is started with the agent, so that
- * the first crash finds it ready, and again after each that was lost. A report never waits long for it: the
- * crash that was in work when it died or hung gets its report without frames, those behind it are asked of
- * the next one, and nobody waits longer than WAIT_NS or behind more than WAITING_MAX others.
+ * Crashes wait here for the examiner of crashes, one after the other. It is started within the agent's first
+ * second, so that a crash finds it ready, and again after each that was lost. A report never waits long for
+ * it: the crash that was in work when it died or hung gets its report without frames, those behind it are
+ * asked of the next one, and nobody waits longer than WAIT_NS or behind more than WAITING_MAX others.
  */
 #include <errno.h>
 #include <poll.h>

@@ -28,7 +28,10 @@ struct examination {
 int examiners_new(struct agent *agent); /* 0 or -ENOMEM */
 void examiners_free(struct agent *agent);
 
-/* Takes ownership. crash_examined is called when the answer is there, in the order of the crashes. */
+/*
+ * Takes ownership. crash_examined is called when the answer is there, in the order of the crashes; at once
+ * for one that nobody can be asked about.
+ */
 void examine(struct agent *agent, struct examination *x);
 /* A crash that waits has ended: true when it is one of those, and its report will say so. */
 bool examine_ended(struct agent *agent, const char *id, int32_t status);

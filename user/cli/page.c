@@ -73,28 +73,35 @@ static void text_lines(const struct page *page, const char *name, int lines, con
 	}
 }
 
-void page_text(const struct page *page, const char *name, int lines, const char *format, ...)
+static void format_lines(const struct page *page, const char *name, int lines, const char *format,
+			 va_list args) __attribute__((format(printf, 4, 0)));
+
+static void format_lines(const struct page *page, const char *name, int lines, const char *format,
+			 va_list args)
 {
 	char text[TEXT];
-	va_list args;
 
-	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
 	text_clean(text);
 	text_lines(page, name, lines, text);
 }
 
-void page_line(const struct page *page, const char *name, const char *format, ...)
+void page_text(const struct page *page, const char *name, int lines, const char *format, ...)
 {
-	char text[TEXT];
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
+	format_lines(page, name, lines, format, args);
 	va_end(args);
-	text_clean(text);
-	text_lines(page, name, 3, text);
+}
+
+void page_line(const struct page *page, const char *name, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	format_lines(page, name, 3, format, args);
+	va_end(args);
 }
 
 void page_raw(const struct page *page, enum tint tint, const char *format, ...)
