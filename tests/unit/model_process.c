@@ -171,6 +171,29 @@ static void test_fork_is_where_its_parent_is(void **state)
 	assert_ptr_equal(process(WORKER)->app, process(MASTER)->app);
 }
 
+/* A Ruby is found by its mappings while the record of its start still lies in the ring. */
+static void test_start_told_late_moves_nobody(void **state)
+{
+	struct ev_birth late = {.head = HISTORY_HEAD(h, EV_WATCH, LANE_LIFE, late, MASTER, 1100),
+				.parent_tgid = 1,
+				.uid = 1000,
+				.cgroup_id = 4711,
+				.comm = "ruby"};
+	const struct app *shop = process(MASTER)->app;
+	(void)state;
+	watcher_emit(&w, &late.head);
+	assert_ptr_equal(process(MASTER)->app, shop);
+	history_fork(h, WORKER, MASTER, 1200);
+	assert_ptr_equal(process(WORKER)->app, shop);
+	history_fork(h, 300, 299, 1300); /* by nobody known */
+	history_hello(h, 300, "desk", ACCEPTS_BREAKER, 1400);
+	late.head = HISTORY_HEAD(h, EV_WATCH, LANE_LIFE, late, 300, 1500);
+	watcher_emit(&w, &late.head);
+	assert_string_equal(process(300)->app->name, "desk");
+	history_fork(h, 301, 300, 1600);
+	assert_ptr_equal(process(301)->app, process(300)->app);
+}
+
 static void test_hello_names_its_app(void **state)
 {
 	(void)state;
@@ -404,6 +427,7 @@ int main(void)
 		CASE(test_apps_of_two_scopes_do_not_join),
 		CASE(test_apps_of_two_networks_do_not_join),
 		CASE(test_fork_is_where_its_parent_is),
+		CASE(test_start_told_late_moves_nobody),
 		CASE(test_hello_names_its_app),
 		CASE(test_hello_of_nobody_makes_nobody),
 		CASE(test_own_doings_are_told_with_their_app),

@@ -140,18 +140,21 @@ struct process_state *process_birth(struct model *model, const struct ev_birth *
 	if (!process || process->buried)
 		return NULL;
 	const struct process_state *parent;
+	/* the kernel's own word of a start may come after what /proc or the library said */
+	bool known = process->named || process->pub.told;
 	process->replaced = replaced;
-	process->uid = ev->uid;
-	process->cgroup_id = ev->cgroup_id;
+	if (!known) {
+		process->uid = ev->uid;
+		process->cgroup_id = ev->cgroup_id;
+	}
 	process->placed = true;
 	process->pub.parent = (struct identity){ev->parent_tgid, ev->parent_start_ns};
 	text_copy(process->pub.comm, sizeof(process->pub.comm), ev->comm);
 	parent = parent_of(model, process);
-	if (ev->head.type == EV_FORK && parent && !process->named) {
+	if (ev->head.type == EV_FORK && parent && !known)
 		inherit(model, process, parent);
-	} else if (!process->named) {
+	else if (!known)
 		app_assign(model, process, process->pub.comm);
-	}
 	if (!replaced)
 		process_link(model, process);
 	if (ev->head.type == EV_WATCH)
