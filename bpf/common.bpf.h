@@ -159,11 +159,6 @@ static __always_inline void lane_send(enum lane lane, void *record, __u64 size, 
 	lane_count(lane, bpf_ringbuf_output(lane_ring(lane), record, size, lane_wake(lane, now)) != 0);
 }
 
-static __always_inline __u64 task_cgroup(struct task_struct *task)
-{
-	return task->cgroups->dfl_cgrp->kn->id;
-}
-
 /* EV_WATCH or EV_FORK of `task`, which must be a group leader. */
 static __always_inline void birth_send(struct task_struct *task, struct task_struct *parent,
 				       enum event_type type)
@@ -175,7 +170,6 @@ static __always_inline void birth_send(struct task_struct *task, struct task_str
 	ev.parent_tgid = parent->tgid;
 	ev.parent_start_ns = parent->group_leader->start_boottime;
 	ev.uid = task->cred->uid.val;
-	ev.cgroup_id = task_cgroup(task);
 	BPF_CORE_READ_STR_INTO(&ev.comm, task, comm);
 	lane_send(LANE_LIFE, &ev, sizeof(ev), now);
 }

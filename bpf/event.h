@@ -96,7 +96,7 @@ struct ev_birth {
 	__u64 parent_start_ns;
 	__u32 parent_tgid;
 	__u32 uid;
-	__u64 cgroup_id; /* cgroup v2 id, else 0 */
+	__u64 reserved; /* the kernel's number of the cgroup would stand here: scopes go by that of EV_INFO */
 	char comm[EV_COMM];
 };
 
@@ -398,7 +398,7 @@ struct ev_gap {
 
 /* What nothing joins: uid, network namespace, cgroup and app of a process, from the kernel's facts. */
 struct ev_scope {
-	__u64 cgroup_id; /* as in ev_info */
+	__u64 cgroup_id; /* as in ev_info; 0: not known, so nothing is done to it */
 	__u32 uid;
 	__u32 netns;
 	char app[64];

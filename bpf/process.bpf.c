@@ -155,7 +155,7 @@ int BPF_PROG(process_signal, int sig, struct kernel_siginfo *info, struct task_s
 /* Layout of struct probe_task in user/probe/probe.h, which asserts it. */
 struct task_line {
 	__u32 tgid, parent_tgid, uid, reserved;
-	__u64 start_ns, parent_start_ns, cgroup_id;
+	__u64 start_ns, parent_start_ns;
 	char comm[EV_COMM];
 };
 
@@ -173,7 +173,6 @@ int process_list(struct bpf_iter__task *ctx)
 	line.uid = task->cred->uid.val;
 	line.start_ns = task->start_boottime;
 	line.parent_start_ns = parent->group_leader->start_boottime;
-	line.cgroup_id = task_cgroup(task);
 	BPF_CORE_READ_STR_INTO(&line.comm, task, comm);
 	bpf_seq_write(ctx->meta->seq, &line, sizeof(line));
 	return 0;

@@ -67,8 +67,7 @@ static inline void history_watch(struct history *h, uint32_t pid, uint32_t paren
 	struct ev_birth ev = {.head = HISTORY_HEAD(h, EV_WATCH, LANE_LIFE, ev, pid, ms),
 			      .parent_tgid = parent,
 			      .parent_start_ns = history_start(parent),
-			      .uid = 1000,
-			      .cgroup_id = 7};
+			      .uid = 1000};
 	snprintf(ev.comm, sizeof(ev.comm), "%s", comm);
 	h->emit(h->context, &ev.head);
 }
@@ -79,7 +78,6 @@ static inline void history_fork(struct history *h, uint32_t pid, uint32_t parent
 			      .parent_tgid = parent,
 			      .parent_start_ns = history_start(parent),
 			      .uid = 1000,
-			      .cgroup_id = 7,
 			      .comm = "ruby"};
 	h->emit(h->context, &ev.head);
 }

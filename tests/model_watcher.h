@@ -16,6 +16,7 @@ struct watcher {
 	int32_t gone_status;
 	uint32_t gone_pid;
 	const struct app *app; /* of the last probe, breaker or action */
+	struct app crashed;    /* of the last crash, as it was then */
 };
 
 static inline void watcher_notice(void *context, const struct notice *notice)
@@ -24,6 +25,8 @@ static inline void watcher_notice(void *context, const struct notice *notice)
 	w->said[notice->type]++;
 	if (notice->crash)
 		w->crash = *notice->crash;
+	if (notice->type == NOTICE_CRASH)
+		w->crashed = *notice->process->app;
 	if (notice->db_error)
 		w->error = *notice->db_error;
 	if (notice->type >= NOTICE_PROBE)

@@ -123,7 +123,7 @@ static void test_storm(void **state)
 	unsigned total = 0;
 
 	for (unsigned i = 0; i < SCOPES; i++)
-		scope_set(&scopes[i], 1000 + i / 2, 4026531840 + i, i, "shop");
+		scope_set(&scopes[i], 1000 + i / 2, 4026531840 + i, 1 + i, "shop");
 	for (uint64_t i = 0; i < CASES; i++) {
 		uint64_t now = 1 + draw(100) * SECOND;
 		struct gate_settings settings;

@@ -108,8 +108,7 @@ static void fill(uint64_t seed)
 								      pid_of(scope, i), pool.ms++),
 						 .parent_tgid = MASTER + scope,
 						 .parent_start_ns = history_start(MASTER + scope),
-						 .uid = is.uid,
-						 .cgroup_id = 99};
+						 .uid = is.uid};
 			watcher_emit(&pool.w, &birth.head);
 			introduce(scope, pid_of(scope, i));
 			for (uint64_t left = draw(4); left > 0; left--)

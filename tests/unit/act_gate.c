@@ -118,6 +118,24 @@ static void consent_is_asked_for(void **state)
 	}
 }
 
+/* A scope that /proc has not told of yet fits no peer and no budget: nobody may act on it, operators neither.
+ */
+static void nothing_is_done_to_an_unknown_scope(void **state)
+{
+	static const char *const actions[] = {"worker.restart", "worker.hold", "breaker.open", "app.drain"};
+
+	(void)state;
+	scope_set(&request.scope, 1000, 0, 0, "shop");
+	request.configured = request.by_operator = true;
+	for (size_t i = 0; i < sizeof(actions) / sizeof(*actions); i++) {
+		request.action = actions[i];
+		assert_int_equal(decide(), ACTION_REFUSED);
+		assert_true(because("not known yet"));
+	}
+	request.action = "alert";
+	assert_int_equal(decide(), ACTION_DONE);
+}
+
 static void a_pause_stops_all_but_alerts_and_closing(void **state)
 {
 	uint64_t left_ms;
@@ -290,6 +308,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		EACH(consent_is_asked_for),
+		EACH(nothing_is_done_to_an_unknown_scope),
 		EACH(a_pause_stops_all_but_alerts_and_closing),
 		EACH(the_last_healthy_worker_stays),
 		EACH(budgets_slide),

@@ -157,18 +157,61 @@ static void test_apps_of_two_networks_do_not_join(void **state)
 	assert_ptr_equal(process(501)->app, process(500)->app);
 }
 
-/* The kernel's number of a cgroup is not the one of EV_INFO. */
 static void test_fork_is_where_its_parent_is(void **state)
 {
-	struct ev_birth ev = {.head = HISTORY_HEAD(h, EV_FORK, LANE_LIFE, ev, WORKER, 1100),
-			      .parent_tgid = MASTER,
-			      .parent_start_ns = history_start(MASTER),
-			      .uid = 1000,
-			      .cgroup_id = 4711,
-			      .comm = "ruby"};
 	(void)state;
-	watcher_emit(&w, &ev.head);
+	history_fork(h, WORKER, MASTER, 1100);
 	assert_ptr_equal(process(WORKER)->app, process(MASTER)->app);
+	assert_int_equal(process(WORKER)->app->cgroup_id, 7);
+}
+
+/* Forked before /proc told who the parent is: they are placed by the same word, however deep, dead ones too.
+ */
+static void test_forks_of_an_unknown_parent_wait_with_it(void **state)
+{
+	(void)state;
+	history_watch(h, 600, 1, "ruby", 1000);
+	history_fork(h, 601, 600, 1010);
+	history_fork(h, 602, 601, 1020);
+	history_fork(h, 603, 600, 1030);
+	history_exec(h, 603, 1040);
+	for (uint32_t pid = 600; pid <= 602; pid++)
+		assert_int_equal(process(pid)->app->cgroup_id, 0);
+	history_info(h, 600, "desk", 1100);
+	for (uint32_t pid = 600; pid <= 602; pid++) {
+		assert_string_equal(process(pid)->app->name, "desk");
+		assert_int_equal(process(pid)->app->cgroup_id, 7);
+		assert_ptr_equal(process(pid)->app, process(600)->app);
+	}
+	assert_ptr_not_equal(process(600)->app, process(MASTER)->app);
+}
+
+/* A crash counts in its scope: while that is not known it waits, for two ticks at most. */
+static void test_crash_of_the_unknown_waits_for_its_scope(void **state)
+{
+	(void)state;
+	history_watch(h, 600, 1, "ruby", 1000);
+	history_fault(h, 600, SIGSEGV, FAULT_DEFAULT_ACTION, 1010);
+	history_exit(h, 600, SIGSEGV, 0, 1011);
+	history_watch(h, 610, 1, "ruby", 1020);
+	history_fork(h, 611, 610, 1021);
+	history_fault(h, 611, SIGSEGV, 0, 1022);
+	history_confirm(h, 611, 1022, 1023);
+	history_watch(h, 620, 1, "ruby", 1030);
+	history_exit(h, 620, SIGKILL, 1, 1031);
+	assert_int_equal(w.said[NOTICE_CRASH], 0);
+	history_info(h, 600, "desk", 1100);
+	assert_int_equal(w.said[NOTICE_CRASH], 1);
+	assert_int_equal(w.crashed.cgroup_id, 7);
+	history_info(h, 610, "bench", 1110);
+	assert_int_equal(w.said[NOTICE_CRASH], 2);
+	assert_string_equal(w.crashed.name, "bench");
+	assert_int_equal(w.crashed.cgroup_id, 7);
+	history_tick(h, 2000);
+	assert_int_equal(w.said[NOTICE_CRASH], 2);
+	history_tick(h, 3000); /* of the third nothing more will be known */
+	assert_int_equal(w.said[NOTICE_CRASH], 3);
+	assert_int_equal(w.crashed.cgroup_id, 0);
 }
 
 /* A Ruby is found by its mappings while the record of its start still lies in the ring. */
@@ -177,7 +220,6 @@ static void test_start_told_late_moves_nobody(void **state)
 	struct ev_birth late = {.head = HISTORY_HEAD(h, EV_WATCH, LANE_LIFE, late, MASTER, 1100),
 				.parent_tgid = 1,
 				.uid = 1000,
-				.cgroup_id = 4711,
 				.comm = "ruby"};
 	const struct app *shop = process(MASTER)->app;
 	(void)state;
@@ -428,6 +470,8 @@ int main(void)
 		CASE(test_apps_of_two_networks_do_not_join),
 		CASE(test_fork_is_where_its_parent_is),
 		CASE(test_start_told_late_moves_nobody),
+		CASE(test_forks_of_an_unknown_parent_wait_with_it),
+		CASE(test_crash_of_the_unknown_waits_for_its_scope),
 		CASE(test_hello_names_its_app),
 		CASE(test_hello_of_nobody_makes_nobody),
 		CASE(test_own_doings_are_told_with_their_app),

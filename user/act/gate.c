@@ -239,6 +239,11 @@ static enum action_outcome judge(struct gate *gate, const struct gate_request *r
 		snprintf(why, size, "acting is paused; `lapidary actions resume` ends that");
 		return ACTION_REFUSED;
 	}
+	if (!scope_known(&request->scope)) {
+		snprintf(why, size,
+			 "it is not known yet whose that process is: its cgroup is still being read");
+		return ACTION_REFUSED;
+	}
 	if (strcmp(consent_of(request), "none") == 0) {
 		snprintf(why, size, "no consent: neither the app nor the configuration allows acting");
 		return ACTION_OBSERVED;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The one gate: every decision passes here, and nothing acts without it. It asks, in this order: is acting
- * paused; is there consent (the app's own `accepts`, the configuration, --act, an operator's command); would
- * it leave no healthy worker; is there budget. What it lets through others carry out, and come back with
- * the outcome. Pure: time is an argument.
+ * paused; is the scope known; is there consent (the app's own `accepts`, the configuration, --act, an
+ * operator's command); would it leave no healthy worker; is there budget. What it lets through others carry
+ * out, and come back with the outcome. Pure: time is an argument.
  */
 #ifndef LAPIDARY_GATE_H
 #define LAPIDARY_GATE_H

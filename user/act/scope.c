@@ -15,6 +15,11 @@ void scope_set(struct ev_scope *scope, uint32_t uid, uint32_t netns, uint64_t cg
 	text_copy(scope->app, sizeof(scope->app), name);
 }
 
+bool scope_known(const struct ev_scope *scope)
+{
+	return scope->cgroup_id != 0;
+}
+
 bool scope_equal(const struct ev_scope *a, const struct ev_scope *b)
 {
 	return a->cgroup_id == b->cgroup_id && a->uid == b->uid && a->netns == b->netns &&

@@ -16,6 +16,11 @@
 
 /* Zeroes the padding and the rest of the name, so that a scope can be a table's key. */
 void scope_set(struct ev_scope *scope, uint32_t uid, uint32_t netns, uint64_t cgroup_id, const char *app);
+/*
+ * False: its process has been seen and /proc not been read, so that neither its cgroup nor its network
+ * namespace is known. Nothing is done to such a scope or on its behalf.
+ */
+bool scope_known(const struct ev_scope *scope);
 bool scope_equal(const struct ev_scope *a, const struct ev_scope *b);
 
 #endif

@@ -99,12 +99,10 @@ static int check_owner(const struct signal_order *order, const struct status *st
 
 	if (!status->of_uid)
 		return say(-EPERM, why, size, "runs under another uid by now", order->tgid);
-	if (order->cgroup_id) {
-		if (procfs_cgroup(order->tgid, cgroup, sizeof(cgroup)) != 0)
-			return say(-ESRCH, why, size, "has ended", order->tgid);
-		if (digest_text(DIGEST_START, cgroup) != order->cgroup_id)
-			return say(-EPERM, why, size, "is in another cgroup by now", order->tgid);
-	}
+	if (procfs_cgroup(order->tgid, cgroup, sizeof(cgroup)) != 0)
+		return say(-ESRCH, why, size, "has ended", order->tgid);
+	if (digest_text(DIGEST_START, cgroup) != order->cgroup_id)
+		return say(-EPERM, why, size, "is in another cgroup by now", order->tgid);
 	/* the host's own init is never ours, whatever the configuration says */
 	if (order->tgid == 1 || (status->is_init && !order->init_allowed))
 		return say(-EPERM, why, size,

@@ -15,7 +15,7 @@ struct signal_order {
 	uint32_t tgid;
 	uint64_t start_ns;
 	uint32_t uid;
-	uint64_t cgroup_id; /* FNV-1a of the path, as in ev_info; 0: not checked */
+	uint64_t cgroup_id; /* FNV-1a of the path, as in ev_info; 0, not known, fits none */
 	int signal;
 	bool init_allowed; /* process 1 of a namespace may be signalled: the configuration says so */
 };

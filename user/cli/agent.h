@@ -153,6 +153,8 @@ void watch_rescan(struct agent *agent); /* on the next tick */
 /* Fills what targets tell: a Ruby makes its process a watched one. */
 void watch_wire(struct targets_events *events);
 const struct watched *watch_find(const struct agent *agent, uint32_t tgid, uint64_t start_ns);
+/* The configuration's entry for it; NULL: none, or nobody knows yet who it is. */
+const struct config_app *watch_entry(const struct agent *agent, uint32_t tgid, uint64_t start_ns);
 /*
  * Who has this id now, by facts read no longer ago than since_ns (CLOCK_BOOTTIME). False: not watched, or
  * /proc was asked just now. `info` is borrowed.

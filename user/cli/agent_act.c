@@ -185,20 +185,13 @@ static int restart_signal(void *context, const struct restart *restart, int sign
 			  size_t why_size)
 {
 	struct agent *agent = context;
-	const struct watched *watched = watch_find(agent, restart->tgid, restart->start_ns);
-	const struct config_app *app =
-		watched ? config_app_of(&agent->config, watched->info.uid, watched->info.cgroup,
-					watched->info.comm, watched->info.title)
-			: NULL;
-	struct signal_order order = {
-		.tgid = restart->tgid,
-		.start_ns = restart->start_ns,
-		.uid = restart->scope.uid,
-		/* the model's is the kernel's number until a young process was looked at */
-		.cgroup_id = watched && watched->info.cgroup_id ? watched->info.cgroup_id
-								: restart->scope.cgroup_id,
-		.signal = signal,
-		.init_allowed = app && app->signal_init};
+	const struct config_app *app = watch_entry(agent, restart->tgid, restart->start_ns);
+	struct signal_order order = {.tgid = restart->tgid,
+				     .start_ns = restart->start_ns,
+				     .uid = restart->scope.uid,
+				     .cgroup_id = restart->scope.cgroup_id,
+				     .signal = signal,
+				     .init_allowed = app && app->signal_init};
 
 	log_say(LOG_INFO, "signal", "%s: %s to %u: %s", restart->scope.app, strsignal(signal), restart->tgid,
 		restart->reason);

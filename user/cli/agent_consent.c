@@ -16,7 +16,6 @@ struct consent {
 static void find_configured(void *context, const struct process *process)
 {
 	struct consent *consent = context;
-	const struct watched *watched;
 	struct ev_scope scope;
 
 	if (consent->configured)
@@ -24,13 +23,9 @@ static void find_configured(void *context, const struct process *process)
 	scope_of_app(process->app, &scope);
 	if (!scope_equal(&scope, consent->scope))
 		return;
-	watched = watch_find(consent->agent, process->id.tgid, process->id.start_ns);
-	if (watched)
-		consent->configured = config_acts(&consent->agent->config,
-						  config_app_of(&consent->agent->config, watched->info.uid,
-								watched->info.cgroup, watched->info.comm,
-								watched->info.title),
-						  consent->scope->app);
+	consent->configured = config_acts(&consent->agent->config,
+					  watch_entry(consent->agent, process->id.tgid, process->id.start_ns),
+					  consent->scope->app);
 }
 
 struct gate_request consent_request(struct agent *agent, const struct ev_scope *scope, const char *action,

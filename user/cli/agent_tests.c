@@ -97,6 +97,8 @@ void tests_used(struct agent *agent, const struct process *process, const char *
 	size_t count = 0;
 
 	scope_of_app(process->app, &scope);
+	if (!scope_known(&scope))
+		return;
 	key = use_key(&scope, target);
 	use = table_get(acting->uses, &key);
 	if (!use) {
@@ -277,11 +279,7 @@ void tests_prober(void *context, uint64_t token, int result, int fd)
 
 static void add_credentials(const struct agent *agent, struct prober_question *out)
 {
-	const struct watched *watched = watch_find(agent, out->tgid, out->start_ns);
-	const struct config_app *app =
-		watched ? config_app_of(&agent->config, watched->info.uid, watched->info.cgroup,
-					watched->info.comm, watched->info.title)
-			: NULL;
+	const struct config_app *app = watch_entry(agent, out->tgid, out->start_ns);
 
 	for (size_t i = 0; app && i < app->database_count; i++) {
 		const struct config_database *database = &app->databases[i];

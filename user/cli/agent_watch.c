@@ -31,6 +31,16 @@ struct watched *watching_find(struct agent *agent, uint32_t tgid, uint64_t start
 	return (struct watched *)watch_find(agent, tgid, start_ns);
 }
 
+const struct config_app *watch_entry(const struct agent *agent, uint32_t tgid, uint64_t start_ns)
+{
+	const struct watched *watched = watch_find(agent, tgid, start_ns);
+
+	return watched && watched->info.cgroup_id
+		       ? config_app_of(&agent->config, watched->info.uid, watched->info.cgroup,
+				       watched->info.comm, watched->info.title)
+		       : NULL;
+}
+
 size_t watch_count(const struct agent *agent)
 {
 	return table_count(agent->watch->watched);
@@ -93,24 +103,27 @@ static struct watched *enter(struct agent *agent, uint32_t tgid, uint64_t start_
 	return watched;
 }
 
+/* What a fork has from who forked it until /proc has told of itself. */
+static void inherit(struct watched *child, const struct watched *parent)
+{
+	child->info = parent->info;
+	child->claimed = parent->claimed;
+	text_copy(child->capture, sizeof(child->capture), parent->capture);
+	text_copy(child->ruby, sizeof(child->ruby), parent->ruby);
+}
+
 void watch_born(struct agent *agent, const struct ev_birth *birth)
 {
 	const struct watched *parent = birth->head.type == EV_FORK
 					       ? watch_find(agent, birth->parent_tgid, birth->parent_start_ns)
 					       : NULL;
 	struct watched *child = watching_find(agent, birth->head.tgid, birth->head.start_ns);
-	struct ev_info info = {0};
-	char ruby[16] = "", capture[12] = "";
-	bool claimed = false;
+	struct watched of_parent = {0};
 
 	if (child && child->gone_ns == 0)
 		return; /* marked by its start and found by its maps as well */
-	if (parent) {
-		info = parent->info;
-		claimed = parent->claimed;
-		text_copy(ruby, sizeof(ruby), parent->ruby);
-		text_copy(capture, sizeof(capture), parent->capture);
-	}
+	if (parent)
+		of_parent = *parent; /* entering may bury it */
 	child = enter(agent, birth->head.tgid, birth->head.start_ns, birth->uid);
 	if (!child)
 		return;
@@ -120,10 +133,7 @@ void watch_born(struct agent *agent, const struct ev_birth *birth)
 	}
 	child->parent_tgid = birth->parent_tgid;
 	child->parent_start_ns = birth->parent_start_ns;
-	child->info = info;
-	child->claimed = claimed;
-	text_copy(child->capture, sizeof(child->capture), capture);
-	text_copy(child->ruby, sizeof(child->ruby), ruby);
+	inherit(child, &of_parent);
 	maps_fork(agent->maps, birth->parent_tgid, birth->parent_start_ns, birth->head.tgid,
 		  birth->head.start_ns);
 	targets_fork(agent->targets, birth->parent_tgid, birth->parent_start_ns, birth->head.tgid,
@@ -169,8 +179,27 @@ void watch_ended(struct agent *agent, const struct ev_head *ev)
 
 /* --- what /proc said -------------------------------------------------------------------------------- */
 
+struct told {
+	const struct watched *parent;
+	uint32_t tgid;
+};
+
+/* As the model does (user/model/process.c): it was forked while nobody knew who its parent is. */
+static void tell_child(void *context, const void *key, void *value)
+{
+	const struct told *told = context;
+	struct watched *child = value;
+
+	(void)key;
+	if (!child->info.cgroup_id && child->parent_tgid == told->tgid &&
+	    child->parent_start_ns == told->parent->start_ns)
+		inherit(child, told->parent);
+}
+
 static void name(struct agent *agent, uint32_t tgid, struct watched *watched)
 {
+	if (!watched->named)
+		table_each(agent->watch->watched, tell_child, &(struct told){watched, tgid});
 	text_copy(watched->info.ruby, sizeof(watched->info.ruby), watched->ruby);
 	watched->named = true;
 	agent_make(agent, &watched->info.head, EV_INFO, sizeof(watched->info), tgid, watched->start_ns);
@@ -201,8 +230,7 @@ static struct watched *adopt(struct agent *agent, const struct proc_answer *answ
 	/* without the parent's start a worker that ran before the agent would count as no one's */
 	struct ev_birth birth = {.parent_tgid = answer->info.parent_tgid,
 				 .parent_start_ns = watch_start_of(agent, answer->info.parent_tgid),
-				 .uid = answer->info.uid,
-				 .cgroup_id = answer->info.cgroup_id};
+				 .uid = answer->info.uid};
 	int err = has_room(agent, answer->tgid) ? probe_mark(agent->probe, answer->tgid, answer->start_ns)
 						: -ESRCH;
 
@@ -265,6 +293,13 @@ static void miss(struct agent *agent, const struct proc_answer *answer, struct w
 	watching_leave(agent, answer->tgid, answer->start_ns);
 }
 
+/* It died before it could be looked at, and was forked by nobody who is known: its crash waits in vain. */
+static void give_up(struct agent *agent, const struct proc_answer *answer, struct watched *watched)
+{
+	watched->info = (struct ev_info){.uid = watched->uid};
+	name(agent, answer->tgid, watched);
+}
+
 /*
  * What its library said stays, and is inherited by forks. A title is the process's own to choose: it may name
  * the app anew where a server puts the app into it, else the first name stays, and nobody moves from one
@@ -324,6 +359,8 @@ void watch_answered(struct agent *agent, const struct proc_answer *answer)
 	if (answer->got & PROC_MAPS)
 		look_at_maps(agent, answer, watched != NULL);
 	watched = watching_find(agent, answer->tgid, answer->start_ns);
+	if (watched && answer->ended && !watched->named && !watched->parent_tgid)
+		give_up(agent, answer, watched);
 	if (!watched || watched->gone_ns)
 		return;
 	if (answer->ended) {

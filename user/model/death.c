@@ -54,13 +54,15 @@ void death_review(struct model *model, struct process_state *process, bool last)
 		finish(model, process);
 		return;
 	}
+	/* whose crash it was may be told yet: who dies so young was looked at all the same */
+	if (!process->placed && !last)
+		return;
 	if (process->oom) {
 		crash_make(model, process, NULL, CONFIRMED_OOM, process->ended_ns, process->ended_ns);
 	} else if (process->confirm_ns) {
 		if (!last)
 			return;
-		crash_make(model, process, NULL, CONFIRMED_HANDLER, process->confirm_fault_ns,
-			   process->confirm_ns);
+		fault_confirmed_late(model, process);
 	} else {
 		pending = fault_match(process, signal, process->ended_ns, &sure);
 		if (!sure && !last)

@@ -140,6 +140,12 @@ static struct pending *find_time(const struct process_state *process, uint64_t t
 	return NULL;
 }
 
+/* The fault that Ruby's handler has told of, when it has come. */
+static const struct pending *waiting_for(const struct process_state *process)
+{
+	return process->confirm_ns ? find_time(process, process->confirm_fault_ns) : NULL;
+}
+
 /* The slower lane may still hold the fault that this one only continues, so that it would be taken for it. */
 static bool may_follow(const struct pending *pending)
 {
@@ -150,7 +156,12 @@ static bool may_follow(const struct pending *pending)
 
 void fault_review(struct model *model, struct process_state *process)
 {
-	if (process->crash || process->buried || process->confirm_ns || !process->placed)
+	const struct pending *confirmed = waiting_for(process);
+	if (process->crash || process->judged || !process->placed)
+		return;
+	if (confirmed)
+		crash_make(model, process, confirmed, CONFIRMED_HANDLER, 0, process->confirm_ns);
+	if (process->buried || process->confirm_ns)
 		return;
 	for (int i = 0; i < PENDING_MAX; i++) {
 		const struct pending *pending = process->pending[i];
@@ -168,10 +179,6 @@ void fault_apply(struct model *model, struct process_state *process, const struc
 	if (process->confirm_ns && process->confirm_fault_ns == ev->head.time_ns)
 		fault_forget(process); /* this is the one, whatever came by the faster lane meanwhile */
 	note(model, process, ev);
-	const struct pending *confirmed =
-		process->confirm_ns ? find_time(process, process->confirm_fault_ns) : NULL;
-	if (confirmed)
-		crash_make(model, process, confirmed, CONFIRMED_HANDLER, 0, process->confirm_ns);
 	fault_review(model, process);
 	if (process->buried)
 		death_review(model, process, false);
@@ -181,14 +188,16 @@ void fault_confirm(struct model *model, struct process_state *process, const str
 {
 	if (process->crash || process->judged || process->confirm_ns)
 		return;
-	const struct pending *pending = find_time(process, ev->fault_time_ns);
-	if (pending) {
-		crash_make(model, process, pending, CONFIRMED_HANDLER, 0, ev->head.time_ns);
-		return;
-	}
 	process->confirm_fault_ns = ev->fault_time_ns;
 	process->confirm_ns = ev->head.time_ns;
 	process->confirm_tick = model->tick;
+	fault_review(model, process);
+}
+
+void fault_confirmed_late(struct model *model, struct process_state *process)
+{
+	crash_make(model, process, waiting_for(process), CONFIRMED_HANDLER, process->confirm_fault_ns,
+		   process->confirm_ns);
 }
 
 void fault_fatal(struct model *model, struct process_state *process, const struct ev_fatal *ev)
@@ -239,8 +248,7 @@ void fault_tick(struct model *model, struct process_state *process)
 	if (process->crash || process->buried)
 		return;
 	if (process->confirm_ns && model->tick - process->confirm_tick >= TICKS_TO_JUDGE)
-		crash_make(model, process, NULL, CONFIRMED_HANDLER, process->confirm_fault_ns,
-			   process->confirm_ns);
+		fault_confirmed_late(model, process);
 	for (int i = 0; i < PENDING_MAX && !process->crash; i++) {
 		struct pending *pending = process->pending[i];
 		uint64_t age = pending ? model->now_ns - fault_last_ns(pending) : 0;

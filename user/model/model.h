@@ -28,10 +28,10 @@ enum confirmation { CONFIRMED_NOT, CONFIRMED_HANDLER, CONFIRMED_DEATH, CONFIRMED
 struct app {
 	char name[64];
 	uint32_t uid, netns;
-	uint64_t cgroup_id;
-	uint32_t workers; /* alive now, masters not counted unless they have no worker */
-	uint64_t crashes; /* since the agent runs */
-	uint64_t exits;   /* ends of any other kind */
+	uint64_t cgroup_id; /* as in ev_info; 0: those of it are not placed yet, or never will be */
+	uint32_t workers;   /* alive now, masters not counted unless they have no worker */
+	uint64_t crashes;   /* since the agent runs */
+	uint64_t exits;     /* ends of any other kind */
 	uint64_t last_crash_ns;
 	char ruby[16];
 	char server[16];

@@ -123,14 +123,56 @@ static bool forget_former(struct model *model, const struct ev_birth *ev)
 	return table_delete(model->processes, &key);
 }
 
-/* A fork is where its parent is; the kernel's number of the cgroup is another than that of EV_INFO. */
+/*
+ * A fork is where its parent is. Where that is a birth does not say: the kernel's number of a cgroup is no
+ * name that EV_INFO or a peer's facts could be compared with, and on hybrid hosts many cgroups share one.
+ */
 static void inherit(struct model *model, struct process_state *process, const struct process_state *parent)
 {
 	process->netns = parent->netns;
 	process->cgroup_id = parent->cgroup_id;
+	process->placed |= parent->placed;
 	process->introduced |= parent->introduced;
 	memcpy(process->pub.title, parent->pub.title, sizeof(process->pub.title));
 	app_assign(model, process, parent->pub.app->name);
+}
+
+/* What waited until it is known whose it is. */
+static void review(struct model *model, struct process_state *process)
+{
+	fault_review(model, process);
+	if (process->buried)
+		death_review(model, process, false);
+}
+
+struct placing {
+	struct model *model;
+	const struct process_state *parent;
+};
+
+static void place_fork(void *context, const void *key, void *value)
+{
+	const struct placing *placing = context;
+	struct process_state *child = value;
+	(void)key;
+	if (child->placed || child->judged || !child->forked ||
+	    child->pub.parent.tgid != placing->parent->pub.id.tgid ||
+	    child->pub.parent.start_ns != placing->parent->pub.id.start_ns)
+		return;
+	inherit(placing->model, child, placing->parent);
+	review(placing->model, child);
+	if (child->pub.children)
+		table_each(placing->model->processes, place_fork, &(struct placing){placing->model, child});
+}
+
+/* What it forked while nobody knew where it is is there as well. */
+static void place(struct model *model, struct process_state *process)
+{
+	bool first = !process->placed && process->pub.children;
+	process->placed = true;
+	review(model, process);
+	if (first)
+		table_each(model->processes, place_fork, &(struct placing){model, process});
 }
 
 struct process_state *process_birth(struct model *model, const struct ev_birth *ev)
@@ -140,28 +182,24 @@ struct process_state *process_birth(struct model *model, const struct ev_birth *
 	if (!process || process->buried)
 		return NULL;
 	const struct process_state *parent;
-	/* the kernel's own word of a start may come after what /proc or the library said */
-	bool known = process->named || process->pub.told;
 	process->replaced = replaced;
-	if (!known) {
+	process->forked = ev->head.type == EV_FORK;
+	if (!process->placed) /* the kernel's own word of a start may come after what /proc or the library
+				 said */
 		process->uid = ev->uid;
-		process->cgroup_id = ev->cgroup_id;
-	}
-	process->placed = true;
 	process->pub.parent = (struct identity){ev->parent_tgid, ev->parent_start_ns};
 	text_copy(process->pub.comm, sizeof(process->pub.comm), ev->comm);
 	parent = parent_of(model, process);
-	if (ev->head.type == EV_FORK && parent && !known)
+	if (process->forked && parent && !process->placed)
 		inherit(model, process, parent);
-	else if (!known)
+	else if (!process->placed)
 		app_assign(model, process, process->pub.comm);
 	if (!replaced)
 		process_link(model, process);
 	if (ev->head.type == EV_WATCH)
 		table_each(model->processes, adopt, &(struct adoption){model, process});
-	model_say(model, ev->head.type == EV_FORK ? NOTICE_FORKED : NOTICE_WATCHED, ev->head.time_ns,
-		  process);
-	fault_review(model, process);
+	model_say(model, process->forked ? NOTICE_FORKED : NOTICE_WATCHED, ev->head.time_ns, process);
+	review(model, process);
 	return process;
 }
 
@@ -176,7 +214,7 @@ static void learn(struct app *app, const char *ruby, const char *server)
 void process_info(struct model *model, struct process_state *process, const struct ev_info *ev)
 {
 	char name[sizeof(ev->app)];
-	process->named = process->placed = true;
+	process->named = true;
 	process->uid = ev->uid;
 	process->netns = ev->netns;
 	process->cgroup_id = ev->cgroup_id;
@@ -190,13 +228,13 @@ void process_info(struct model *model, struct process_state *process, const stru
 				      : process->pub.comm);
 	app_assign(model, process, name);
 	learn(process->pub.app, ev->ruby, ev->server);
-	fault_review(model, process);
+	place(model, process);
 }
 
 /* What the agent made of a hello: the scope is from kernel facts, and the name was its to decide. */
 void process_hello(struct model *model, struct process_state *process, const struct ev_hello *ev)
 {
-	process->introduced = process->placed = true;
+	process->introduced = true;
 	process->uid = ev->scope.uid;
 	process->netns = ev->scope.netns;
 	process->cgroup_id = ev->scope.cgroup_id;
@@ -207,7 +245,7 @@ void process_hello(struct model *model, struct process_state *process, const str
 	process->pub.accepts = ev->accepts;
 	app_assign(model, process, ev->scope.app);
 	learn(process->pub.app, ev->ruby, ev->server);
-	fault_review(model, process);
+	place(model, process);
 }
 
 void process_sample(struct process_state *process, const struct ev_sample *ev)

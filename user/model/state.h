@@ -92,9 +92,11 @@ struct process_state {
 	struct process pub; /* first */
 	uint32_t uid, netns;
 	uint64_t cgroup_id;
-	bool counted;    /* in its app's roles */
-	bool placed;     /* its birth, an EV_INFO or a hello was read: its scope is no guess */
-	bool named;      /* an EV_INFO has named its app */
+	bool counted; /* in its app's roles */
+	bool placed;  /* an EV_INFO or a hello of it or of the process that forked it was read: its scope is
+			 known; until then nothing of it is judged but what two ticks will not change */
+	bool forked;  /* by a process that is watched */
+	bool named;   /* an EV_INFO has named its app */
 	bool introduced; /* a hello has, its own or that of the process it was forked from: that stays */
 	bool linked;     /* counted among its parent's children */
 	bool settled;    /* has lived through a tick: no short-lived helper */
@@ -218,6 +220,8 @@ void fault_confirm(struct model *model, struct process_state *process, const str
 void fault_fatal(struct model *model, struct process_state *process, const struct ev_fatal *ev);
 /* A process whose death is certain has crashed, once it is known whose it is. */
 void fault_review(struct model *model, struct process_state *process);
+/* Ruby's handler has told of a fault, and neither that nor whose it is will be known any better. */
+void fault_confirmed_late(struct model *model, struct process_state *process);
 void fault_tick(struct model *model, struct process_state *process);
 bool fault_signal(int signal); /* one that a defect sends: SEGV, BUS, ILL, FPE, ABRT */
 /* The pending fault that a death by `signal` confirms; sure: no other record can change the answer. */

@@ -22,8 +22,8 @@
 /* What bpf/process.bpf.c writes is what probe.h promises. */
 _Static_assert(offsetof(struct probe_task, uid) == 8, "probe_task");
 _Static_assert(offsetof(struct probe_task, start_ns) == 16, "probe_task");
-_Static_assert(offsetof(struct probe_task, cgroup_id) == 32, "probe_task");
-_Static_assert(sizeof(struct probe_task) == 40 + EV_COMM, "probe_task");
+_Static_assert(offsetof(struct probe_task, comm) == 32, "probe_task");
+_Static_assert(sizeof(struct probe_task) == 32 + EV_COMM, "probe_task");
 
 enum { STAT_START = 22, NS_PER_S = 1000000000 };
 

@@ -77,7 +77,7 @@ int probe_read_mark(struct probe *probe, uint32_t tgid, uint64_t start_ns, struc
 /* One process as the kernel's task iterator gives it. */
 struct probe_task {
 	uint32_t tgid, parent_tgid, uid;
-	uint64_t start_ns, parent_start_ns, cgroup_id;
+	uint64_t start_ns, parent_start_ns;
 	char comm[EV_COMM];
 };
 typedef void (*probe_task_fn)(void *context, const struct probe_task *task);
