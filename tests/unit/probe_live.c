@@ -159,6 +159,49 @@ static void test_abort(void **state)
 	assert_int_equal(((const struct ev_exit *)watch_wait(&watch, EV_EXIT, pid, 0))->sender_tgid, 0);
 }
 
+/* --- lanes that are not in step --------------------------------------------------------------------- */
+
+static pid_t born_meanwhile;
+
+/* Looks so long at the first fault that another process is born and dies. */
+static int keep_slowly(void *context, const void *record, size_t size)
+{
+	const struct ev_head *head = record;
+
+	watch_keep(context, record, size);
+	if (head->type == EV_FAULT && !born_meanwhile) {
+		born_meanwhile = watch_fork(die_by_default);
+		watch_reap(born_meanwhile);
+	}
+	return 0;
+}
+
+static size_t place_of(const struct watch *of, enum event_type type, uint32_t tgid)
+{
+	const struct ev_head *head = watch_find(of, type, tgid, 0);
+	size_t i = 0;
+
+	assert_non_null(head);
+	while (of->kept[i] != head)
+		i++;
+	return i;
+}
+
+static void test_birth_before_fault(void **state)
+{
+	bool more;
+	int got;
+
+	(void)state;
+	needs_root();
+	watch_drain(&watch);
+	watch_reap(watch_fork(die_by_default));
+	got = probe_drain(watch.probe, 1000, keep_slowly, &watch, &more);
+	assert_true(got >= 6);
+	assert_true(born_meanwhile > 0);
+	assert_true(place_of(&watch, EV_FORK, born_meanwhile) < place_of(&watch, EV_FAULT, born_meanwhile));
+}
+
 /* --- the budget ------------------------------------------------------------------------------------- */
 
 enum { RESCUED = 20000 };
@@ -404,10 +447,11 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_default_action), cmocka_unit_test(test_handler),
-		cmocka_unit_test(test_abort),          cmocka_unit_test(test_budget),
-		cmocka_unit_test(test_exec),           cmocka_unit_test(test_kill),
-		cmocka_unit_test(test_injected),       cmocka_unit_test(test_marks),
-		cmocka_unit_test(test_memory),         cmocka_unit_test(test_nothing_left),
+		cmocka_unit_test(test_abort),          cmocka_unit_test(test_birth_before_fault),
+		cmocka_unit_test(test_budget),         cmocka_unit_test(test_exec),
+		cmocka_unit_test(test_kill),           cmocka_unit_test(test_injected),
+		cmocka_unit_test(test_marks),          cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_nothing_left),
 	};
 
 	(void)argc;

@@ -6,6 +6,9 @@
  * Each lane has a ring_buffer of its own, because libbpf 1.1 reads all rings of one until they are empty;
  * a callback that returns less than 0 is its only way to stop. A ring record may be larger than the record
  * in it (a capture reserves one of three sizes): head.size says what is handed over.
+ *
+ * Captures come one after the other while the first of them is looked at, so life cycle is read before each
+ * of them: whoever crashes was born before that, and its birth is told before its fault.
  */
 #include <errno.h>
 #include <limits.h>
@@ -17,16 +20,22 @@
 
 enum { ROUND_FULL = -1, FLOW_SLICE = 64 };
 
+static int reader_drain(struct lane_reader *reader, int limit, probe_record_fn fn, void *context);
+
 static int record_hand(void *context, void *data, size_t size)
 {
 	struct lane_reader *reader = context;
 	const struct ev_head *head = data;
-	int err;
+	int before = 0, err;
 
+	if (reader->before)
+		before = reader_drain(reader->before, INT_MAX, reader->fn, reader->context);
 	if (size >= sizeof(*head) && head->size >= sizeof(*head) && head->size < size)
 		size = head->size;
-	reader->handed++;
+	reader->handed += 1 + (before > 0 ? before : 0);
 	err = reader->fn(reader->context, data, size);
+	if (err >= 0 && before < 0)
+		err = before;
 	if (err < 0) {
 		reader->stopped = err;
 		return ROUND_FULL;
@@ -35,10 +44,8 @@ static int record_hand(void *context, void *data, size_t size)
 }
 
 /* Hands over at most `limit` records of a lane. Returns how many, or the negative value of a callback. */
-static int lane_drain(struct probe *probe, enum lane lane, int limit, probe_record_fn fn, void *context)
+static int reader_drain(struct lane_reader *reader, int limit, probe_record_fn fn, void *context)
 {
-	struct lane_reader *reader = &probe->readers[lane];
-
 	reader->fn = fn;
 	reader->context = context;
 	reader->left = limit;
@@ -46,6 +53,11 @@ static int lane_drain(struct probe *probe, enum lane lane, int limit, probe_reco
 	reader->stopped = 0;
 	ring_buffer__consume(reader->ring);
 	return reader->stopped ? reader->stopped : reader->handed;
+}
+
+static int lane_drain(struct probe *probe, enum lane lane, int limit, probe_record_fn fn, void *context)
+{
+	return reader_drain(&probe->readers[lane], limit, fn, context);
 }
 
 /* LIFE and CAPTURE until both are empty. */
@@ -118,6 +130,7 @@ int lanes_open(struct probe *probe)
 		return -errno;
 	for (lane = 0; lane < PROBE_LANES && !err; lane++)
 		err = lane_open(probe, lane, maps[lane]);
+	probe->readers[LANE_CAPTURE].before = &probe->readers[LANE_LIFE];
 	return err;
 }
 

@@ -53,8 +53,9 @@ int probe_fd(const struct probe *probe);
 typedef int (*probe_record_fn)(void *context, const void *record, size_t size);
 
 /*
- * Drains LIFE and CAPTURE until both are empty, then at most flow_batch records of FLOW.
- * Returns the number of records handed over, or -errno. *more is set when FLOW has some left.
+ * Drains LIFE and CAPTURE until both are empty, then at most flow_batch records of FLOW. What LIFE says of a
+ * process before its capture was written comes before that capture. Returns the number of records handed
+ * over, or -errno. *more is set when FLOW has some left.
  */
 int probe_drain(struct probe *probe, int flow_batch, probe_record_fn fn, void *context, bool *more);
 

@@ -20,6 +20,7 @@ struct attachment {
 /* One ring and what its reader is in the middle of. */
 struct lane_reader {
 	struct ring_buffer *ring;
+	struct lane_reader *before; /* whose records come before each of this one's; NULL: nobody's */
 	probe_record_fn fn;
 	void *context;
 	int left; /* records it may still hand over this round */
