@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * relay SOCKET UID: the shortest way from a fault to a client over a Unix socket (BPF, ring, process,
- * socket). It does nothing else: no model, no rule, no consent, no audit. The latency bench runs it beside
- * the agent, so that what the agent adds can be told from what this host takes for the way alone.
+ * relay SOCKET PAGE UID: the shortest way from a fault to a client over a Unix socket (BPF, ring, process,
+ * socket), and to who looks at a page of memory: the file PAGE, which holds the time of the last fault. It
+ * does nothing else: no model, no rule, no consent, no audit. The latency bench runs it beside the agent, so
+ * that what the agent adds can be told from what this host takes for the way alone.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,35 +34,46 @@ static int client_accept(const char *path)
 	return client;
 }
 
+struct way {
+	int page, client;
+};
+
 static int on_fault(void *context, void *data, size_t size)
 {
+	const struct way *way = context;
 	const struct relay_fault *fault = data;
 	char line[80];
 	int length;
 
 	(void)size;
+	if (pwrite(way->page, &fault->time_ns, sizeof(fault->time_ns), 0) != sizeof(fault->time_ns))
+		return -EIO;
 	length = snprintf(line, sizeof(line), "{\"time\":%llu,\"pid\":%llu}\n",
 			  (unsigned long long)fault->time_ns, (unsigned long long)fault->tgid);
-	return send(*(int *)context, line, (size_t)length, MSG_NOSIGNAL) == length ? 0 : -EPIPE;
+	return send(way->client, line, (size_t)length, MSG_NOSIGNAL) == length ? 0 : -EPIPE;
 }
 
 int main(int argc, char **argv)
 {
 	struct ring_buffer *ring = NULL;
 	struct relay_bpf *relay;
-	int client, got;
+	struct way way;
+	int got;
 
-	if (argc != 3)
+	if (argc != 4)
 		return 2;
+	way.page = open(argv[2], O_WRONLY | O_CLOEXEC);
+	if (way.page < 0)
+		return 1;
 	relay = relay_bpf__open();
 	if (!relay)
 		return 1;
-	relay->rodata->watched_uid = (__u32)strtoul(argv[2], NULL, 10);
+	relay->rodata->watched_uid = (__u32)strtoul(argv[3], NULL, 10);
 	if (relay_bpf__load(relay) || relay_bpf__attach(relay))
 		return 1;
-	client = client_accept(argv[1]);
-	if (client >= 0)
-		ring = ring_buffer__new(bpf_map__fd(relay->maps.ring), on_fault, &client, NULL);
+	way.client = client_accept(argv[1]);
+	if (way.client >= 0)
+		ring = ring_buffer__new(bpf_map__fd(relay->maps.ring), on_fault, &way, NULL);
 	if (!ring)
 		return 1;
 	do {
