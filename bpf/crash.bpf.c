@@ -10,10 +10,10 @@
 #include "bpf/fault.bpf.h"
 #include "bpf/report.bpf.h"
 #include "bpf/ruby_frames.bpf.h"
+#include "bpf/stack.bpf.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
-const volatile __u32 stack_bytes = EV_STACK_LARGE;
 const volatile bool no_captures = false;
 
 enum {
@@ -30,10 +30,8 @@ enum {
 	SI_QUEUE_ = -1,
 	SI_TKILL_ = -6,
 	SMALL_PER_SECOND = 16,
-	MISSING = 32,                        /* a power of two that holds the bytes of `missing` */
-	PIECES = EV_STACK_MAX / EV_PAGE + 1, /* the first and the last may be parts of a page */
-	REGS_COPIED = REG_SS_ + 1,           /* pt_regs and user_regs_struct agree so far */
-	CODE_BEFORE = EV_CODE / 2,           /* of the code, what lies before the instruction pointer */
+	REGS_COPIED = REG_SS_ + 1, /* pt_regs and user_regs_struct agree so far */
+	CODE_BEFORE = EV_CODE / 2, /* of the code, what lies before the instruction pointer */
 };
 
 static __always_inline bool is_fault(int sig, __u64 handler)
@@ -93,7 +91,7 @@ static __always_inline void fault_take(struct pending *fault, int sig, struct ke
 	fault->flags = 0;
 	if (!handler)
 		fault->flags |= FAULT_DEFAULT_ACTION;
-	if (fault->sp - task->sas_ss_sp < task->sas_ss_size)
+	if (on_alternate_stack(task, fault->sp))
 		fault->flags |= FAULT_ON_ALTSTACK;
 }
 
@@ -106,79 +104,6 @@ static __always_inline void regs_copy(struct ev_fault *ev, struct task_struct *t
 	ev->regs[REG_ES_] = task->thread.es;
 	ev->regs[REG_FS_] = task->thread.fsindex;
 	ev->regs[REG_GS_] = task->thread.gsindex;
-}
-
-/*
- * How much stack there is to take: of an alternate signal stack what is left of it (it lies in the heap),
- * and never any of the strings from arg_start on, which hold arguments and environment. A stack pointer
- * among those has no stack that we may read.
- */
-static __always_inline __u32 stack_size(struct task_struct *task, __u64 sp, __u32 *flags)
-{
-	__u64 arg_start = task->mm->arg_start, env_end = task->mm->env_end, limit = stack_bytes, left = ~0ull;
-
-	if (limit > EV_STACK_MAX)
-		limit = EV_STACK_MAX;
-	if (*flags & FAULT_ON_ALTSTACK)
-		left = task->sas_ss_sp + task->sas_ss_size - sp;
-	if (sp >= arg_start && sp <= env_end)
-		left = 0;
-	else if (sp < arg_start && arg_start - sp < left)
-		left = arg_start - sp;
-	if (left <= limit)
-		return left;
-	*flags |= FAULT_CLIPPED;
-	return limit;
-}
-
-/*
- * The stack page by page, for when a piece of it cannot be read: pieces are cut where pages begin, so the
- * first is shorter. Each place is computed anew from the index, and what was read is counted in the record
- * and not in a register: so the verifier finds the same state on each path through the loop. For its view
- * of the last piece the record has a page more than `room`. The record ends with the last piece that was
- * there: beyond a thread's small stack nothing is mapped.
- */
-static __noinline int stack_pieces(struct ev_fault *ev, __u64 sp, __u32 size, __u32 room)
-{
-	__u32 first = EV_PAGE - (sp & (EV_PAGE - 1)), at, piece, i;
-
-	ev->stack_len = 0;
-	for (i = 0; i < PIECES; i++) {
-		barrier_var(i);
-		at = i ? first + (i - 1) * EV_PAGE : 0;
-		if (at >= size || at > room)
-			break;
-		piece = size - at;
-		barrier_var(piece);
-		if (piece > (i ? EV_PAGE : first))
-			piece = i ? EV_PAGE : first;
-		if (bpf_probe_read_user(ev->stack + at, piece, (void *)(sp + at)))
-			ev->missing[i / 8 & (MISSING - 1)] |= 1 << (i & 7);
-		else
-			ev->stack_len = at + piece;
-	}
-	return 0;
-}
-
-/* Copies the stack whole where that works. A stack of which nothing can be read is none. */
-static __always_inline void stack_copy(struct ev_fault *ev, __u64 sp, __u32 size, __u32 room)
-{
-	struct counters *count;
-
-	barrier_var(size);
-	if (size > room)
-		return;
-	if (bpf_probe_read_user(ev->stack, size, (void *)sp)) {
-		stack_pieces(ev, sp, size, room);
-		count = counters_get();
-		if (count)
-			count->unreadable++;
-	} else {
-		ev->stack_len = size;
-	}
-	if (ev->stack_len < size)
-		ev->flags &= ~FAULT_CLIPPED;
-	ev->head.size = sizeof(*ev) + ev->stack_len;
 }
 
 /* The vector that the kernel gave the program: where its parts lie, no secret among it. */
@@ -208,9 +133,9 @@ static __always_inline void code_copy(struct ev_fault *ev, __u64 ip)
 	ev->code_start = from;
 }
 
-#define CAPTURE(room)                                                                                        \
+#define CAPTURE(room, other_size)                                                                            \
 	do {                                                                                                 \
-		ev = bpf_ringbuf_reserve(&capture, sizeof(*ev) + (room) + EV_PAGE, 0);                       \
+		ev = bpf_ringbuf_reserve(&capture, sizeof(*ev) + (room) + EV_STACK_FIRST + EV_PAGE, 0);      \
 		if (!ev)                                                                                     \
 			break;                                                                               \
 		fault_fill(ev, fault, task, thread, mark, LANE_CAPTURE);                                     \
@@ -218,6 +143,7 @@ static __always_inline void code_copy(struct ev_fault *ev, __u64 ip)
 		auxv_copy(ev, task);                                                                         \
 		code_copy(ev, fault->ip);                                                                    \
 		stack_copy(ev, fault->sp, size, room);                                                       \
+		windows_copy(ev, task, fault, interrupted, other_size, room);                                \
 		ev->capture_ns = bpf_ktime_get_boot_ns() - fault->time_ns;                                   \
 		/* what was written by crashing tasks lies there without a wake-up of its own */             \
 		bpf_ringbuf_submit(ev, BPF_RB_FORCE_WAKEUP);                                                 \
@@ -228,16 +154,23 @@ static __always_inline bool capture_send(struct pending *fault, struct task_stru
 					 struct thread *thread, struct mark *mark, struct pt_regs *regs,
 					 __u32 size)
 {
+	__u64 interrupted = thread && fault->flags & FAULT_ON_ALTSTACK ? thread->interrupted_sp : 0;
+	__u32 other = 0;
 	struct ev_fault *ev;
 
-	if (size <= EV_STACK_SMALL)
-		CAPTURE(EV_STACK_SMALL);
+	/* of a larger one no end may be there, and only from there the way leads on */
+	if (interrupted && size <= EV_STACK_SIGNAL)
+		other = stack_clip(task, interrupted, ~0ull, EV_STACK_INTERRUPTED, &fault->flags);
+	if (other)
+		CAPTURE(EV_STACK_LARGE, other);
+	else if (size <= EV_STACK_SMALL)
+		CAPTURE(EV_STACK_SMALL, 0);
 	else if (size <= EV_STACK_MEDIUM)
-		CAPTURE(EV_STACK_MEDIUM);
+		CAPTURE(EV_STACK_MEDIUM, 0);
 	else if (size <= EV_STACK_LARGE)
-		CAPTURE(EV_STACK_LARGE);
+		CAPTURE(EV_STACK_LARGE, 0);
 	else
-		CAPTURE(EV_STACK_MAX);
+		CAPTURE(EV_STACK_MAX, 0);
 	if (!ev)
 		lane_next(LANE_CAPTURE);
 	lane_count(LANE_CAPTURE, !ev);
@@ -352,7 +285,7 @@ int BPF_PROG(crash_signal, int sig, struct kernel_siginfo *info, struct k_sigact
 	__u64 handler, now;
 	__u32 size = 0;
 
-	if (!is_fault(sig, 0))
+	if (!is_fault(sig, 0) && !(ka->sa.sa_flags & SA_ONSTACK_))
 		return 0;
 	task = bpf_get_current_task_btf();
 	mark = mark_get(task->group_leader);
@@ -360,13 +293,15 @@ int BPF_PROG(crash_signal, int sig, struct kernel_siginfo *info, struct k_sigact
 		return 0;
 	now = bpf_ktime_get_boot_ns();
 	handler = (__u64)ka->sa.sa_handler;
-	if (!is_fault(sig, handler))
+	if (!is_fault(sig, handler) && !(ka->sa.sa_flags & SA_ONSTACK_))
 		return 0;
 	thread = bpf_task_storage_get(&threads, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	fault = pending_get(thread);
-	if (!fault)
-		return 0;
 	regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	if (thread)
+		note_interrupted(thread, task, ka, regs);
+	fault = pending_get(thread);
+	if (!fault || !is_fault(sig, handler))
+		return 0;
 	fault->time_ns = now;
 	fault_take(fault, sig, info, handler, task, regs);
 	fault_sender(fault, info, mark, task);

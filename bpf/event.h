@@ -27,9 +27,13 @@ enum event_limit {
 	EV_STACK_SMALL = 16 * 1024, /* a capture reserves the smallest of these that holds the stack */
 	EV_STACK_MEDIUM = 48 * 1024,
 	EV_STACK_LARGE = 128 * 1024,
-	EV_STACK_MAX = 512 * 1024,  /* only where the configuration asks for it */
+	EV_STACK_MAX = 512 * 1024,   /* only where the configuration asks for it */
+	EV_STACK_SIGNAL = 32 * 1024, /* of an alternate signal stack, when the interrupted one is taken too */
+	EV_STACK_INTERRUPTED = EV_STACK_LARGE - EV_STACK_SIGNAL,
+	EV_STACK_FIRST = 8 * 1024, /* below a thread's pointer: its first frames and its static TLS */
+	EV_STACK_TOTAL = EV_STACK_MAX + EV_STACK_FIRST,
 	EV_CAPTURES_PER_SECOND = 4, /* full captures a process; further faults become small records */
-	EV_RECORD_MAX = EV_STACK_MAX + 4096, /* no record is larger: decode refuses what says it is */
+	EV_RECORD_MAX = EV_STACK_TOTAL + 4096, /* no record is larger: decode refuses what says it is */
 	EV_RUBY_FRAMES = 64,
 	EV_RUBY_LABEL = 64,
 	EV_RUBY_PATH = 128,
@@ -181,12 +185,26 @@ enum fault_bit {
 	FAULT_CLIPPED = 1 << 5,        /* the stack goes on beyond the limit: outer frames may be missing */
 };
 
+/* Stack that lies elsewhere than from `sp` on, and is wanted to walk out to the thread's first frame. */
+enum stack_window {
+	WINDOW_INTERRUPTED, /* what a handler on an alternate stack interrupted, from its `sp` on */
+	WINDOW_FIRST,       /* the end of a thread's stack, with its first frames, up to fs_base */
+	WINDOW_COUNT,
+};
+
+/* `missing` as in struct ev_fault, with pieces cut from `address` on. */
+struct ev_window {
+	__u64 address;
+	__u32 size; /* 0: none was taken */
+	__u32 missing;
+};
+
 /*
  * A fatal signal is about to be delivered, seen in the task's own context. The stack starts at `sp`
  * (red zone not included) and `missing` has one bit per page-sized piece of it that could not be read
  * (bit 0 of byte 0: the first). Pieces are cut where pages begin: the first reaches from sp to the next
- * page boundary, the others are whole pages but for the last. A missing piece is zeroed. Small records are
- * the same struct with stack_len 0.
+ * page boundary, the others are whole pages but for the last. A missing piece is zeroed. The bytes of the
+ * windows follow, one after the other. Small records are the same struct with stack_len 0 and no window.
  */
 struct ev_fault {
 	struct ev_head head;
@@ -216,6 +234,7 @@ struct ev_fault {
 	__u8 text[EV_CODE];    /* zeroed where it could not be read */
 	char sql[EV_SQL_LAST]; /* sql_len bytes, not terminated; decode normalises it */
 	__u8 missing[EV_STACK_MAX / EV_PAGE / 8 + 16];
+	struct ev_window windows[WINDOW_COUNT];
 	__u8 stack[];
 };
 
@@ -493,7 +512,7 @@ struct ev_action {
 	__u32 outcome;   /* enum action_outcome */
 };
 
-enum { EV_FORMAT = 4 };
+enum { EV_FORMAT = 5 };
 
 _Static_assert(sizeof(struct ev_head) == 40, "ev_head");
 _Static_assert(sizeof(struct ev_birth) == 80, "ev_birth");
@@ -508,6 +527,7 @@ _Static_assert(sizeof(struct ev_query_end) == 72, "ev_query_end");
 _Static_assert(sizeof(struct ev_begin) == 184, "ev_begin");
 _Static_assert(sizeof(struct ev_sample) == 88, "ev_sample");
 _Static_assert(sizeof(struct ev_gap) == 72, "ev_gap");
+_Static_assert(sizeof(struct ev_window) == 16, "ev_window");
 _Static_assert(sizeof(struct ev_fault) % 8 == 0, "ev_fault");
 _Static_assert(sizeof(struct ev_ruby_frame) == 208, "ev_ruby_frame");
 _Static_assert(sizeof(struct ev_ruby) == 56, "ev_ruby");

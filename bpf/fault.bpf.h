@@ -59,6 +59,7 @@ static __always_inline void fault_fill(struct ev_fault *ev, const struct pending
 	ev->code_start = 0;
 	__builtin_memset(ev->text, 0, sizeof(ev->text));
 	__builtin_memset(ev->missing, 0, sizeof(ev->missing));
+	__builtin_memset(ev->windows, 0, sizeof(ev->windows));
 }
 
 #endif

@@ -39,8 +39,9 @@ struct report {
 struct thread {
 	struct pending fault;
 	struct report report;
-	__u64 conn_polled; /* in PQconnectPoll now */
-	__u64 conn_open;   /* what was last reported, so that it is reported once */
+	__u64 interrupted_sp; /* of what the handler on the alternate stack interrupted; 0: not known */
+	__u64 conn_polled;    /* in PQconnectPoll now */
+	__u64 conn_open;      /* what was last reported, so that it is reported once */
 	__u64 conn_failed;
 	__u64 conn_broken;
 	__u64 result;     /* the PGresult whose status was last reported */

@@ -24,7 +24,7 @@
 #include "bpf/event.h"
 #include "user/elf/unwind.h"
 
-enum { DYING_SOURCES = 64, DYING_STACK = 128 * 1024, DYING_THREAD = 3 };
+enum { DYING_SOURCES = 64, DYING_STACK = 128 * 1024, DYING_THREAD = 3, DYING_ROOMY = 40 };
 
 struct dying {
 	pid_t pid;   /* of the thread that dies */
@@ -32,6 +32,8 @@ struct dying {
 	uint64_t regs[REG_COUNT];
 	uint8_t *stack;
 	size_t stack_size;
+	struct ev_window windows[WINDOW_COUNT]; /* behind the stack */
+	uint64_t interrupted;                   /* stack pointer that SIGUSR1 came to */
 	uint8_t missing[DYING_STACK / EV_PAGE / 8 + 4];
 	struct unwind_source sources[DYING_SOURCES];
 	char paths[DYING_SOURCES][PATH_MAX];
@@ -70,7 +72,8 @@ static inline void dying_child(const char *library, int number)
 	dup2(null, 2);
 	for (int i = 1; i < NSIG; i++)
 		signal(i, SIG_DFL); /* a sanitizer's handlers as well */
-	if (!entry || (number != DYING_THREAD && ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0))
+	if (!entry ||
+	    (number != DYING_THREAD && number != DYING_ROOMY && ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0))
 		_exit(9);
 	entry(number);
 	_exit(8);
@@ -103,6 +106,29 @@ static inline void dying_take_maps(struct dying *dying)
 	fclose(maps);
 }
 
+static inline void dying_take_window(struct dying *dying, int fd, enum stack_window which, uint64_t from,
+				     size_t size)
+{
+	uint8_t *at = dying->stack + dying->stack_size;
+	ssize_t n;
+
+	for (int i = 0; i < WINDOW_COUNT; i++)
+		at += dying->windows[i].size;
+	n = pread(fd, at, size, (off_t)from);
+	assert_true(n > 0);
+	dying->windows[which] = (struct ev_window){from, (uint32_t)n, 0};
+}
+
+static inline void dying_take_windows(struct dying *dying, int fd)
+{
+	uint64_t end = dying->regs[REG_FS_BASE_], taken = dying->regs[REG_SP_] + dying->stack_size;
+
+	if (dying->interrupted)
+		dying_take_window(dying, fd, WINDOW_INTERRUPTED, dying->interrupted, EV_STACK_INTERRUPTED);
+	if (end > taken && end - taken < 16 << 20)
+		dying_take_window(dying, fd, WINDOW_FIRST, end - EV_STACK_FIRST, EV_STACK_FIRST);
+}
+
 static inline void dying_take_stack(struct dying *dying)
 {
 	char name[64];
@@ -112,12 +138,13 @@ static inline void dying_take_stack(struct dying *dying)
 	snprintf(name, sizeof(name), "/proc/%d/mem", dying->pid);
 	fd = open(name, O_RDONLY | O_CLOEXEC);
 	assert_true(fd >= 0);
-	dying->stack = calloc(1, DYING_STACK);
+	dying->stack = calloc(1, DYING_STACK + EV_STACK_INTERRUPTED + EV_STACK_FIRST);
 	assert_non_null(dying->stack);
 	n = pread(fd, dying->stack, DYING_STACK, (off_t)dying->regs[REG_SP_]); /* as far as the stack goes */
-	close(fd);
 	assert_true(n > 0);
 	dying->stack_size = (size_t)n;
+	dying_take_windows(dying, fd);
+	close(fd);
 }
 
 /* Runs entry(number) of the library up to its fatal signal; signals that it handles itself pass. */
@@ -137,6 +164,8 @@ static inline struct dying *dying_start(const char *library, int number)
 		assert_true(WIFSTOPPED(status));
 		if (WSTOPSIG(status) != SIGUSR1)
 			break;
+		assert_int_equal(ptrace(PTRACE_GETREGS, dying->pid, NULL, &regs), 0);
+		dying->interrupted = regs.rsp;
 		ptrace(PTRACE_CONT, dying->pid, NULL, SIGUSR1);
 	}
 	_Static_assert(sizeof(regs) == sizeof(dying->regs), "the same order");
@@ -154,6 +183,7 @@ static inline void dying_question(const struct dying *dying, struct unwind_quest
 		.stack = dying->stack,
 		.stack_size = dying->stack_size,
 		.missing = dying->missing,
+		.windows = dying->windows,
 		.sources = dying->sources,
 		.source_count = dying->source_count,
 		.vdso = dying->vdso,

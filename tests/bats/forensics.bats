@@ -12,13 +12,14 @@ setup_file() {
 	work_begin
 	crashy_build
 	agent_start
-	for name in plain handled other; do mkdir -p "$WORK/dead/$name"; done
+	for name in plain handled other threaded; do mkdir -p "$WORK/dead/$name"; done
 	victim_start plain sig_dfl
 	victim_start handled null
 	victim_start other non_canonical
-	watch_wait "$(process_pid plain)" "$(process_pid handled)" "$(process_pid other)"
+	victim_start threaded sig_dfl thread
+	watch_wait "$(process_pid plain)" "$(process_pid handled)" "$(process_pid other)" "$(process_pid threaded)"
 	touch "$WORK/gate"
-	for name in plain handled other; do
+	for name in plain handled other threaded; do
 		crash_wait "$(process_pid "$name")" | jq -r .id >"$WORK/$name.id"
 		wait_until 20 session_empty "$(process_pid "$name")"
 	done
@@ -28,12 +29,12 @@ teardown_file() {
 	work_end
 }
 
-# victim_start NAME HOW: in a folder of its own, where the kernel puts its core.
+# victim_start NAME HOW [thread]: in a folder of its own, where the kernel puts its core.
 victim_start() {
 	(
 		ulimit -c unlimited
 		cd "$WORK/dead/$1" || exit 1
-		process_start "$1" env RUBYLIB="$WORK/gems/crashy-1.0.0/lib" RUBYOPT= ruby "$WORK/app/forensics.rb" "$WORK/gate" "$2"
+		process_start "$1" env RUBYLIB="$WORK/gems/crashy-1.0.0/lib" RUBYOPT= ruby "$WORK/app/forensics.rb" "$WORK/gate" "${@:2}"
 	)
 }
 
@@ -79,6 +80,24 @@ frames() {
 	frames "$kernel" | sed '1,/ signal$/d' >"$WORK/theirs"
 	[ "$(wc -l <"$WORK/theirs")" -ge 15 ]
 	diff "$WORK/ours" "$WORK/theirs"
+}
+
+@test "of a thread, the report and our core have all frames that gdb finds in the kernel's core, up to the thread's first" {
+	local kernel
+	kernel=$(kernel_core threaded)
+	core_of threaded
+	frames "$WORK/threaded.core" >"$WORK/ours"
+	frames "$kernel" >"$WORK/theirs"
+	[ "$(wc -l <"$WORK/ours")" -ge 15 ]
+	diff "$WORK/ours" "$WORK/theirs"
+	report=$(lap crash show "$(id threaded)" --json)
+	diff <(jq -r '.native_frames[].address' <<<"$report") <(sed 's/^frame \(0x[0-9a-f]*\).*/\1/' "$WORK/theirs")
+	check "$report" '.parts.native_frames.state == "complete" and .unwind.end == "outermost"'
+	check "$report" '[.native_frames[].symbol] | index("start_thread") or .[-1] == "clone3"'
+	# up to 3.1, Ruby takes 1 MiB between the first frames and all others
+	case $(ruby -e 'print RUBY_VERSION') in
+	2.* | 3.[01].*) check "$report" '[.memory.stack.windows[].what] == ["first_frames"]' ;;
+	esac
 }
 
 @test "symbols, shared libraries and siginfo, and the same through crash open" {
@@ -164,7 +183,7 @@ jsonschema.validate(json.load(sys.stdin), json.load(open(sys.argv[1])))' "$ROOT/
 	groups=$(lap crashes --group --json)
 	/usr/bin/python3 -c 'import json, sys, jsonschema
 jsonschema.validate(json.load(sys.stdin), json.load(open(sys.argv[1])))' "$ROOT/rules/schema/groups.schema.json" <<<"$groups"
-	check "$groups" '[.groups[].count] | add == 3'
+	check "$groups" '[.groups[].count] | add == 4'
 	check "$groups" '.groups | any(.example == $id and (.top_frame | contains("crashy")))' --arg id "$(id plain)"
 	lap crashes --group | grep -q 'innermost frame'
 	run -2 lap crashes --cause nonsense

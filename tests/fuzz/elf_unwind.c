@@ -12,7 +12,7 @@
 #include "tests/kernel_image.h"
 #include "user/elf/unwind.h"
 
-enum { CHANGES_MAX = 64, STACK_MAX = 16 * 1024 };
+enum { CHANGES_MAX = 64, STACK_MAX = 16 * 1024, WINDOW_MAX = 512 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -59,12 +59,15 @@ static int file_of(const void *data, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct unwind_result result;
-	static uint8_t image[IMAGE_MAX], stack[STACK_MAX], missing[STACK_MAX / EV_PAGE / 8 + 4];
+	static uint8_t image[IMAGE_MAX], stack[STACK_MAX + WINDOW_COUNT * WINDOW_MAX],
+		missing[STACK_MAX / EV_PAGE / 8 + 4];
 	const uint64_t base = 0x7f0000000000, sp = 0x7ffc00000000;
 	struct input input = {data, size};
 	uint64_t regs[REG_COUNT];
 	struct unwind_source source = {.start = base, .end = base + 0x2000, .debug_fd = -1};
-	struct unwind_question question = {.regs = regs, .missing = missing, .sources = &source};
+	struct ev_window windows[WINDOW_COUNT];
+	struct unwind_question question = {
+		.regs = regs, .missing = missing, .windows = windows, .sources = &source};
 	uint16_t ip, words;
 	uint8_t kind;
 	size_t image_size;
@@ -87,6 +90,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		take(&input, &half, sizeof(half));
 		word = half & 1 ? base + (half >> 1) % 0x2000 : half & 2 ? sp + (half >> 1) : half;
 		memcpy(stack + i * 8, &word, sizeof(word));
+	}
+	/* what lies elsewhere, and may be made to lie anywhere */
+	for (size_t i = 0, at = (size_t)words * 8; i < WINDOW_COUNT; at += windows[i++].size) {
+		take(&input, &windows[i], kind & 8 ? sizeof(windows[i]) : 0);
+		if (!(kind & 16))
+			windows[i].address = sp + windows[i].address % 0x20000;
+		windows[i].size = kind & 8 ? windows[i].size % WINDOW_MAX : 0;
+		take(&input, stack + at, windows[i].size);
 	}
 	question.stack = stack;
 	question.stack_size = (size_t)words * 8;

@@ -228,6 +228,40 @@ static void test_stack(void **state)
 	assert_false(peek(SP - 1, &byte, 1));
 }
 
+/* Behind the first, one after the other; none of them is whole. */
+static void test_windows(void **state)
+{
+	const uint64_t inner = SP + 0x100000, outer = SP + 0x200080;
+	uint8_t bytes[STACK + 5000 + 300], byte;
+	char why[160];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i * 7 / 5);
+	fill(BUNDLE_STACK, bytes, sizeof(bytes));
+	cJSON_AddItemToObject(cJSON_GetObjectItem(cJSON_GetObjectItem(bundle.report, "memory"), "stack"),
+			      "windows",
+			      cJSON_Parse("[{\"address\":\"0x7ffc00101f00\",\"size\":5000,\"missing\":[1]},"
+					  "{\"address\":\"0x7ffc00201f80\",\"size\":300,\"missing\":[]}]"));
+	make(NULL, 0);
+	assert_int_equal(gaps.pages, 2);
+	assert_true(peek(SP + STACK - 1, &byte, 1));
+	assert_true(peek(inner + 255, &byte, 1));
+	assert_int_equal(byte, bytes[STACK + 255]);
+	assert_false(peek(inner + 256, &byte, 1)); /* its first whole page */
+	assert_true(peek(inner + 4999, &byte, 1));
+	assert_int_equal(byte, bytes[STACK + 4999]);
+	assert_false(peek(inner + 5000, &byte, 1));
+	assert_true(peek(outer + 299, &byte, 1));
+	assert_int_equal(byte, bytes[STACK + 5299]);
+	assert_false(peek(outer - 1, &byte, 1));
+	bundle.files[BUNDLE_STACK].size--;
+	free(core);
+	core = NULL;
+	assert_int_equal(core_new(&bundle, NULL, 0, &core, &core_size, &gaps, why, sizeof(why)), -ENODATA);
+	assert_string_equal(why, "stack.bin does not have the size that report.json says");
+}
+
 static void test_loaded_files(void **state)
 {
 	uint64_t debug, link, library;
@@ -345,6 +379,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_process, before, after),
 		cmocka_unit_test_setup_teardown(test_sender, before, after),
 		cmocka_unit_test_setup_teardown(test_stack, before, after),
+		cmocka_unit_test_setup_teardown(test_windows, before, after),
 		cmocka_unit_test_setup_teardown(test_loaded_files, before, after),
 		cmocka_unit_test_setup_teardown(test_mappings_and_auxv, before, after),
 		cmocka_unit_test_setup_teardown(test_what_is_refused, before, after),

@@ -160,6 +160,30 @@ static void test_missing_pages(void **state)
 		cJSON_GetArrayItem(cJSON_GetObjectItem(at("memory", "stack"), "missing"), 0)->valueint, 1);
 }
 
+static void test_windows(void **state)
+{
+	static const struct ev_window windows[WINDOW_COUNT] = {
+		[WINDOW_FIRST] = {MADE_SP + 0x100f00, 4096, 2}};
+	const cJSON *window;
+
+	(void)state;
+	made.input.stack_size = 4096;
+	made.input.windows = windows;
+	report_now();
+	assert_int_equal(report->stack_size, 8192); /* both, in one file */
+	assert_memory_equal(report->stack, made.stack, 8192);
+	assert_string_equal(part_state("stack"), "partial");
+	assert_string_equal(json_text(at("parts", "stack"), "why"), "1 of 3 pages could not be read");
+	assert_int_equal(json_number(at("memory", "stack"), "size", 0), 4096);
+	assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(at("memory", "stack"), "missing")), 0);
+	assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(at("memory", "stack"), "windows")), 1);
+	window = cJSON_GetArrayItem(cJSON_GetObjectItem(at("memory", "stack"), "windows"), 0);
+	assert_string_equal(json_text(window, "what"), "first_frames");
+	assert_string_equal(json_text(window, "address"), "0x7ffc00101f00");
+	assert_int_equal(json_number(window, "size", 0), 4096);
+	assert_int_equal(cJSON_GetArrayItem(cJSON_GetObjectItem(window, "missing"), 0)->valueint, 1);
+}
+
 static void test_hostile_names(void **state)
 {
 	(void)state;
@@ -199,6 +223,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_what_is_not_there, before, after),
 		cmocka_unit_test_setup_teardown(test_oom_without_fault, before, after),
 		cmocka_unit_test_setup_teardown(test_missing_pages, before, after),
+		cmocka_unit_test_setup_teardown(test_windows, before, after),
 		cmocka_unit_test_setup_teardown(test_hostile_names, before, after),
 		cmocka_unit_test_setup_teardown(test_maps_text, before, after),
 		cmocka_unit_test_setup_teardown(test_memory, before, after),

@@ -17,13 +17,22 @@ static char folder[64];
  * Names as other compilers would write them are given to the assembler.
  */
 static const char outer_c[] =
-	"#include <pthread.h>\n#include <signal.h>\n#include <stdlib.h>\n#include <sys/ptrace.h>\n#include "
+	"#include <alloca.h>\n#include <pthread.h>\n#include <signal.h>\n#include <stdlib.h>\n#include "
+	"<sys/ptrace.h>\n#include "
 	"<time.h>\n"
 	"extern int inner(int) __asm__(\"_ZN4shop5innerEi\"); int bare(int); volatile int sink;\n"
 	"static int callback(const void *a, const void *b) { sink = inner(1) + 1; return 0; }\n"
 	"static void handler(int s) { sink = inner(1); sink++; }\n"
 	"static void *thread(void *a) { ptrace(PTRACE_TRACEME, 0, 0, 0); sink = inner(1); return (void "
 	"*)(long)sink; }\n"
+	"void *volatile kept;\nstatic void *roomy(void *a) { char *p = kept = alloca(1 << 20); p[0] = 1;\n"
+	"  void *r = thread(p); sink++; return r; }\n"
+	"__attribute__((noinline)) int by_roomy(void) { pthread_t t; pthread_create(&t, 0, roomy, 0);\n"
+	"  pthread_join(t, 0); return ++sink; }\n"
+	"__attribute__((noinline)) int by_other_stack(void) { static char other[32768];\n"
+	"  stack_t s = {.ss_sp = other, .ss_size = sizeof(other)};\n"
+	"  struct sigaction action = {.sa_handler = handler, .sa_flags = SA_ONSTACK};\n"
+	"  sigaltstack(&s, 0); sigaction(SIGUSR1, &action, 0); raise(SIGUSR1); return ++sink; }\n"
 	"__attribute__((noinline)) int by_sort(void) { int a[] = {2, 1}; qsort(a, 2, 4, callback); return "
 	"sink; }\n"
 	"__attribute__((noinline)) int by_signal(void) { signal(SIGUSR1, handler); raise(SIGUSR1); return "
@@ -44,7 +53,8 @@ static const char outer_c[] =
 	"  case 2: sink = by_signal(); break; case 3: sink = by_thread(); break;\n"
 	"  case 4: sink = by_null(); break; case 5: sink = by_wild(); break;\n"
 	"  case 6: sink = by_vdso(); break; case 7: sink = by_abort(); break;\n"
-	"  case 8: sink = bare(3); break; default: sink = deep(n); }\n  sink++; }\n";
+	"  case 8: sink = bare(3); break; case 40: sink = by_roomy(); break;\n"
+	"  case 41: sink = by_other_stack(); break; default: sink = deep(n); }\n  sink++; }\n";
 static const char inner_c[] = "volatile int drain;\n"
 			      "int innermost(int *p) __asm__(\"_RNvNtCsd2Xkg_4shop4cart5total\");\n"
 			      "__attribute__((noinline)) int innermost(int *p) { return *p + 1; }\n"
@@ -176,6 +186,48 @@ static void in_a_thread(void **state)
 
 	(void)state;
 	expect_all(3, names);
+}
+
+/* A function that takes 1 MiB lies between what is on top and the thread's first frames. */
+static void in_a_thread_with_far_first_frames(void **state)
+{
+	static const char *const names[] = {"shop::cart::total", "shop::inner(int)", NULL};
+	struct dying *dying = start(DYING_ROOMY);
+	struct unwind_result *whole = ask(dying), *part;
+
+	(void)state;
+	assert_int_equal(whole->end, UNWIND_OUTERMOST);
+	assert_int_equal(dying->windows[WINDOW_FIRST].size, EV_STACK_FIRST);
+	dying->windows[WINDOW_FIRST].missing = 7;
+	part = ask(dying);
+	assert_int_equal(part->end, UNWIND_PAGE_MISSING);
+	assert_true(part->count >= 3 && part->count < whole->count);
+	free(part);
+	dying->windows[WINDOW_FIRST] = (struct ev_window){0};
+	part = ask(dying);
+	assert_int_equal(part->end, UNWIND_STACK_ENDS);
+	free(part);
+	free(whole);
+	dying_end(dying);
+	expect_all(DYING_ROOMY, names);
+}
+
+static void in_a_handler_on_another_stack(void **state)
+{
+	static const char *const names[] = {"shop::cart::total", "shop::inner(int)", NULL};
+	struct dying *dying = start(41);
+	struct unwind_result *part;
+
+	(void)state;
+	dying->windows[WINDOW_INTERRUPTED] = (struct ev_window){0};
+	dying->stack_size = 32768 < dying->stack_size ? 32768 : dying->stack_size;
+	part = ask(dying);
+	assert_int_equal(part->end, UNWIND_STACK_ENDS);
+	assert_true(part->count >= 4); /* up to what was interrupted */
+	assert_int_equal(part->frames[part->count - 1].interrupted, 1);
+	free(part);
+	dying_end(dying);
+	expect_all(41, names);
 }
 
 static void a_jump_to_nowhere(void **state)
@@ -350,6 +402,8 @@ int main(void)
 		cmocka_unit_test(through_a_library_that_calls_back),
 		cmocka_unit_test(in_a_signal_handler),
 		cmocka_unit_test(in_a_thread),
+		cmocka_unit_test(in_a_thread_with_far_first_frames),
+		cmocka_unit_test(in_a_handler_on_another_stack),
 		cmocka_unit_test(a_jump_to_nowhere),
 		cmocka_unit_test(in_the_kernels_own_library),
 		cmocka_unit_test(an_abort),

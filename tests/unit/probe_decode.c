@@ -71,6 +71,36 @@ static void sizes_must_be_true(void **state)
 	in.fault.stack_len = 64;
 	in.fault.sql_len = EV_SQL_LAST + 1;
 	assert_refused(sizeof(in), "fault.sql_len");
+	in.fault.sql_len = 0;
+	in.fault.stack_len = 40;
+	in.fault.windows[WINDOW_FIRST] = (struct ev_window){0x7000, 16, 1};
+	in.fault.windows[WINDOW_INTERRUPTED] = (struct ev_window){0x9000, 0, 7};
+	assert_taken();
+	assert_int_equal(out.head.size, sizeof(struct ev_fault) + 56);
+	assert_int_equal(out.fault.windows[WINDOW_FIRST].size, 16);
+	assert_int_equal(out.fault.windows[WINDOW_INTERRUPTED].address, 0); /* none was taken */
+	assert_int_equal(out.fault.windows[WINDOW_INTERRUPTED].missing, 0);
+	in.fault.windows[WINDOW_FIRST].size = 25;
+	assert_refused(sizeof(in), "fault.windows");
+	in.fault.windows[WINDOW_FIRST].size = 16;
+	in.fault.windows[WINDOW_FIRST].address = UINT64_MAX - 15;
+	assert_refused(sizeof(in), "fault.windows");
+	in.fault.stack_len = 0;
+	in.fault.windows[WINDOW_FIRST].address = 0x7000;
+	assert_refused(sizeof(in), "fault.windows"); /* without a stack there is nothing to go on from */
+	fresh(EV_FAULT, LANE_CAPTURE, EV_RECORD_MAX);
+	in.fault.stack_len = 8;
+	in.fault.windows[WINDOW_FIRST].size = EV_STACK_FIRST + 1;
+	assert_refused(sizeof(in), "fault.windows");
+	in.fault.windows[WINDOW_FIRST].size = EV_STACK_FIRST;
+	in.fault.windows[WINDOW_INTERRUPTED].size = EV_STACK_INTERRUPTED + 1;
+	assert_refused(sizeof(in), "fault.windows");
+	in.fault.windows[WINDOW_INTERRUPTED].size = EV_STACK_INTERRUPTED;
+	assert_taken();
+	in.fault.stack_len = EV_STACK_MAX;
+	assert_refused(sizeof(in), "fault.windows");
+	in.fault.windows[WINDOW_INTERRUPTED].size = 0;
+	assert_taken();
 
 	fresh(EV_QUERY_START, LANE_FLOW, sizeof(struct ev_query_start) + 8);
 	in.start.kind = QUERY_SIMPLE;

@@ -27,8 +27,7 @@ struct capture {
 	struct ev_fault fault; /* without its stack */
 	struct ev_ruby *ruby;  /* NULL: none came */
 	bool told;             /* it became a crash */
-	uint32_t stack_size;
-	uint8_t *stack;
+	uint8_t *stack;        /* its bytes, those of the windows behind them; NULL: none */
 };
 
 static void capture_gone(void *context, const void *key, void *value)
@@ -114,6 +113,7 @@ static void keep_capture(struct agent *agent, void *payload)
 	struct capture_key key = key_of(&fault->head);
 	struct capture *capture = table_get(agent->captures, &key);
 	struct ev_ruby *ruby = take_frames(agent, fault);
+	size_t size;
 
 	if (capture && fault_follows(&capture->fault, fault)) {
 		free(ruby);
@@ -128,11 +128,10 @@ static void keep_capture(struct agent *agent, void *payload)
 	}
 	capture->ruby = ruby;
 	memcpy(&capture->fault, fault, sizeof(*fault)); /* the flexible stack stays behind */
-	capture->stack = fault->stack_len && stack ? malloc(fault->stack_len) : NULL;
-	if (capture->stack) {
-		memcpy(capture->stack, fault->stack, fault->stack_len);
-		capture->stack_size = fault->stack_len;
-	}
+	size = fault->stack_len + unwind_windows_size(fault->windows);
+	capture->stack = fault->stack_len && stack ? malloc(size) : NULL;
+	if (capture->stack)
+		memcpy(capture->stack, fault->stack, size);
 }
 
 /* The build-id of the module that an address lies in, as the examiner read it; for maps that have none. */
@@ -197,7 +196,10 @@ static void take_capture(struct agent *agent, struct examination *to)
 		return;
 	capture->told = true;
 	to->stack = capture->stack;
-	to->stack_size = capture->stack_size;
+	if (capture->stack) {
+		to->stack_size = capture->fault.stack_len;
+		memcpy(to->windows, capture->fault.windows, sizeof(to->windows));
+	}
 	to->ruby_stack = capture->ruby;
 	capture->stack = NULL;
 	capture->ruby = NULL;
@@ -260,6 +262,7 @@ void crash_examined(struct agent *agent, const struct examination *x, const stru
 		.no_registers = x->no_registers,
 		.stack = x->stack,
 		.stack_size = x->stack_size,
+		.windows = x->windows,
 		.stack_limit = agent->config.stack_bytes,
 		.unwound = unwound,
 		.unwound_why = why,

@@ -126,6 +126,7 @@ static int ask(struct examiners *examiners, struct examination *x)
 		.stack = x->stack,
 		.stack_size = x->stack_size,
 		.missing = x->crash.fault.missing,
+		.windows = x->windows,
 		.sources = sources, /* maps have them in the order of their addresses */
 		.source_count = x->region_count,
 	};

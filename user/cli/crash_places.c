@@ -57,8 +57,13 @@ static bool in_stack(const struct places *places, uint64_t address)
 
 	if (map && !strncmp(map->path, "[stack", 6))
 		return true;
-	return places->has_stack && address >= stack->address - stack->address % PAGE &&
-	       address < stack->address + stack->size;
+	for (size_t i = 0; places->has_stack && i < stack->count; i++) {
+		const struct bundle_stretch *one = &stack->stretches[i];
+
+		if (address >= one->address - one->address % PAGE && address < one->address + one->size)
+			return true;
+	}
+	return false;
 }
 
 enum place_class place_class(const struct places *places, uint64_t address)
@@ -104,12 +109,12 @@ void place_text(const struct places *places, uint64_t address, char *out, size_t
 	case PLACE_STACK:
 		if (!places->has_stack)
 			snprintf(out, size, "stack");
-		else if (address < places->stack.address)
+		else if (address < places->stack.stretches[0].address)
 			snprintf(out, size, "stack, %llu below its pointer",
-				 (unsigned long long)(places->stack.address - address));
+				 (unsigned long long)(places->stack.stretches[0].address - address));
 		else
 			snprintf(out, size, "stack +0x%llx",
-				 (unsigned long long)(address - places->stack.address));
+				 (unsigned long long)(address - places->stack.stretches[0].address));
 		break;
 	case PLACE_FILE:
 		path = file_at(places, address, &offset);

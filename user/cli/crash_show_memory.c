@@ -53,10 +53,14 @@ static void dump_line(const struct story *story, uint64_t address)
 static void dump(const struct story *story, const char *name, uint64_t address, int lines)
 {
 	const struct bundle_stack *stack = &story->places.stack;
+	const struct bundle_stretch *stretch = bundle_stack_at(stack, address);
+	size_t from;
 
-	page_line(&story->page, name, "stack.bin from byte %llu on, of %zu",
-		  (unsigned long long)(address - stack->address), stack->size);
-	for (int i = 0; i < lines && address < stack->address + stack->size; i++, address += DUMP_LINE)
+	if (!stretch)
+		return;
+	from = (size_t)(stretch->bytes - stack->stretches[0].bytes) + (size_t)(address - stretch->address);
+	page_line(&story->page, name, "stack.bin from byte %zu on, of %zu", from, stack->size);
+	for (int i = 0; i < lines && address < stretch->address + stretch->size; i++, address += DUMP_LINE)
 		dump_line(story, address);
 }
 
@@ -108,8 +112,9 @@ void story_memory(const struct story *story)
 	if (!story->places.has_stack)
 		return;
 	if (report_hex(story->report, "fault_address", &address) && bundle_stack_has(stack, address))
-		dump(story, "at the fault", address - (address - stack->address) % DUMP_LINE, lines);
-	dump(story, "at rsp", stack->address, lines);
+		dump(story, "at the fault",
+		     address - (address - bundle_stack_at(stack, address)->address) % DUMP_LINE, lines);
+	dump(story, "at rsp", stack->stretches[0].address, lines);
 }
 
 void story_maps(const struct story *story)

@@ -18,7 +18,8 @@ struct examination {
 	enum maps_source maps_source;
 	bool no_registers;
 	uint8_t *stack;
-	size_t stack_size;
+	size_t stack_size; /* without the windows */
+	struct ev_window windows[WINDOW_COUNT];
 	struct ev_ruby *ruby_stack;
 	char *flight;
 	size_t flight_size;

@@ -177,7 +177,7 @@ const struct bundle_map *bundle_maps_find(const struct bundle_maps *maps, uint64
 
 /* --- the stack -------------------------------------------------------------------------------------- */
 
-static void note_missing(struct bundle_stack *stack, const cJSON *numbers)
+static void note_missing(struct bundle_stretch *stretch, const cJSON *numbers)
 {
 	const cJSON *one;
 
@@ -186,64 +186,109 @@ static void note_missing(struct bundle_stack *stack, const cJSON *numbers)
 		double number = cJSON_IsNumber(one) ? one->valuedouble : -1;
 
 		if (number >= 0 && number < BUNDLE_PIECES)
-			stack->missing[(unsigned)number / 8] |= (uint8_t)(1 << (unsigned)number % 8);
+			stretch->missing[(unsigned)number / 8] |= (uint8_t)(1 << (unsigned)number % 8);
 	}
+}
+
+/* The next stretch, of what `left` bytes of the file are left for. Returns what is wrong with it, NULL:
+ * nothing. */
+static const char *add_stretch(struct bundle_stack *out, const cJSON *json, const uint8_t *bytes, size_t left)
+{
+	struct bundle_stretch *one = &out->stretches[out->count];
+	double size = json_number(json, "size", -1);
+
+	if (!report_hex(json, "address", &one->address))
+		return "report.json: /memory/stack: a part without an address";
+	if (size < 1 || size > (double)left)
+		return "stack.bin does not have the size that report.json says";
+	one->size = (size_t)size;
+	one->bytes = bytes;
+	if (one->size > UINT64_MAX - PAGE - one->address)
+		return "report.json: /memory/stack: an address beyond the end of memory";
+	note_missing(one, report_part(json, "missing"));
+	out->count++;
+	out->size += one->size;
+	return NULL;
+}
+
+static const char *add_stretches(struct bundle_stack *out, const cJSON *stack, const uint8_t *bytes,
+				 size_t size)
+{
+	const char *wrong = add_stretch(out, stack, bytes, size);
+	const cJSON *window;
+
+	cJSON_ArrayForEach(window, report_part(stack, "windows"))
+	{
+		if (wrong || out->count == BUNDLE_STRETCHES)
+			break;
+		wrong = add_stretch(out, window, bytes + out->size, size - out->size);
+	}
+	if (!wrong && out->size != size)
+		wrong = "stack.bin does not have the size that report.json says";
+	return wrong;
 }
 
 bool bundle_stack(const struct bundle_files *bundle, struct bundle_stack *out, char *why, size_t why_size)
 {
 	const cJSON *stack = report_part(report_part(bundle->report, "memory"), "stack");
 	const cJSON *state = report_part(report_part(bundle->report, "parts"), "stack");
-	const char *reason = "";
+	const uint8_t *bytes = (const uint8_t *)bundle->files[BUNDLE_STACK].bytes;
+	const char *reason;
 
-	*out = (struct bundle_stack){.bytes = (const uint8_t *)bundle->files[BUNDLE_STACK].bytes,
-				     .size = bundle->files[BUNDLE_STACK].size};
+	*out = (struct bundle_stack){0};
 	if (!cJSON_IsObject(stack))
 		reason = *json_text(state, "why") ? json_text(state, "why") : "the report has none";
-	else if (!report_hex(stack, "address", &out->address))
-		reason = "report.json: /memory/stack/address: no address";
-	else if (!out->bytes)
+	else if (!bytes)
 		reason = "stack.bin is not there";
-	else if (!out->size || (double)out->size != json_number(stack, "size", -1))
-		reason = "stack.bin does not have the size that report.json says";
-	else if (out->size > UINT64_MAX - PAGE - out->address)
-		reason = "report.json: /memory/stack/address: beyond the end of memory";
-	if (*reason) {
-		*out = (struct bundle_stack){0};
-		if (why)
-			snprintf(why, why_size, "%s", reason);
-		return false;
-	}
-	note_missing(out, report_part(stack, "missing"));
-	return true;
+	else
+		reason = add_stretches(out, stack, bytes, bundle->files[BUNDLE_STACK].size);
+	if (!reason)
+		return true;
+	*out = (struct bundle_stack){0};
+	if (why)
+		snprintf(why, why_size, "%s", reason);
+	return false;
 }
 
-uint32_t bundle_stack_piece(const struct bundle_stack *stack, uint64_t address)
+const struct bundle_stretch *bundle_stack_at(const struct bundle_stack *stack, uint64_t address)
 {
-	return (uint32_t)(address / PAGE - stack->address / PAGE);
+	for (size_t i = 0; i < stack->count; i++)
+		if (address >= stack->stretches[i].address &&
+		    address - stack->stretches[i].address < stack->stretches[i].size)
+			return &stack->stretches[i];
+	return NULL;
+}
+
+bool bundle_stretch_has(const struct bundle_stretch *stretch, uint64_t address)
+{
+	uint64_t piece = address / PAGE - stretch->address / PAGE;
+
+	return address >= stretch->address && address - stretch->address < stretch->size &&
+	       !(stretch->missing[piece / 8] >> piece % 8 & 1);
 }
 
 bool bundle_stack_has(const struct bundle_stack *stack, uint64_t address)
 {
-	uint32_t piece;
+	const struct bundle_stretch *stretch = bundle_stack_at(stack, address);
 
-	if (address < stack->address || address - stack->address >= stack->size)
-		return false;
-	piece = bundle_stack_piece(stack, address);
-	return !(stack->missing[piece / 8] >> piece % 8 & 1);
+	return stretch && bundle_stretch_has(stretch, address);
 }
 
 size_t bundle_stack_read(const struct bundle_stack *stack, uint64_t address, void *out, size_t size)
 {
-	uint64_t end = stack->address + stack->size, at = address;
+	const struct bundle_stretch *stretch = bundle_stack_at(stack, address);
+	uint64_t end, at = address;
 
-	while (at < end && at - address < size && bundle_stack_has(stack, at))
+	if (!stretch)
+		return 0;
+	end = stretch->address + stretch->size;
+	while (at < end && at - address < size && bundle_stretch_has(stretch, at))
 		at = (at / PAGE + 1) * PAGE;
 	if (at > end)
 		at = end;
 	if (at - address < size)
 		size = at - address;
 	if (size)
-		memcpy(out, stack->bytes + (address - stack->address), size);
+		memcpy(out, stretch->bytes + (address - stretch->address), size);
 	return size;
 }

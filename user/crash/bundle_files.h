@@ -58,21 +58,29 @@ int bundle_maps_read(const char *text, size_t size, struct bundle_maps *out);
 void bundle_maps_done(struct bundle_maps *maps);
 const struct bundle_map *bundle_maps_find(const struct bundle_maps *maps, uint64_t address);
 
-/* --- the stack: pieces are cut where pages begin --- */
-enum { BUNDLE_PIECES = 512 };
+/* --- the stack: from the stack pointer on, and the windows of struct ev_fault --- */
+enum { BUNDLE_PIECES = 512, BUNDLE_STRETCHES = 3 };
 
-struct bundle_stack {
+/* Its pieces are cut where pages begin. */
+struct bundle_stretch {
 	uint64_t address;
 	const uint8_t *bytes;
 	size_t size;
 	uint8_t missing[BUNDLE_PIECES / 8]; /* one bit a piece that could not be read */
 };
 
+struct bundle_stack {
+	struct bundle_stretch stretches[BUNDLE_STRETCHES]; /* the first is from the stack pointer on */
+	size_t count;
+	size_t size; /* of all, as stack.bin has them one after the other */
+};
+
 /* False: none was kept, with the reason in `why` (may be NULL). */
 bool bundle_stack(const struct bundle_files *bundle, struct bundle_stack *out, char *why, size_t why_size);
-/* Number of the piece that holds the address, which must lie in the stack. */
-uint32_t bundle_stack_piece(const struct bundle_stack *stack, uint64_t address);
+/* The stretch that the address lies in, whether it was read or not; NULL: none. */
+const struct bundle_stretch *bundle_stack_at(const struct bundle_stack *stack, uint64_t address);
 /* Is the byte at this address here? */
+bool bundle_stretch_has(const struct bundle_stretch *stretch, uint64_t address);
 bool bundle_stack_has(const struct bundle_stack *stack, uint64_t address);
 /* Copies at most `size` readable bytes from `address` on, up to the first that is missing; how many. */
 size_t bundle_stack_read(const struct bundle_stack *stack, uint64_t address, void *out, size_t size);

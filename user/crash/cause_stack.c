@@ -2,8 +2,9 @@
 /*
  * What stack and maps add to the kernel's word. An abort is a decision of the program, and who made it stands
  * on the stack: libc's heap checks, its checks of buffers, assert(), Ruby. Only names that libc and Ruby
- * export are needed, so that it works without debug symbols; where not even those are known, the pieces of
- * libc's message are (scan.h).
+ * export are needed, so that it works without debug symbols; where not even those are known, the frame of the
+ * function in libc that called abort() holds the pieces of libc's message (scan.h). Words elsewhere are of
+ * calls that are over, and what a signal interrupted did not abort.
  *
  * Some of it is evidence alone, and says "perhaps": a register full of one byte looks like memory that was
  * filled when it was freed, and may be anything.
@@ -14,7 +15,10 @@
 #include "user/crash/abi.h"
 #include "user/crash/blame.h"
 
-enum { ABORT_REACH = 16 }; /* frames from abort() to whoever called it, with room for libc's own */
+enum {
+	ABORT_REACH = 16,     /* frames from abort() to whoever called it, with room for libc's own */
+	MESSAGE_REACH = 2048, /* bytes of stack from abort() to __libc_message's frame */
+};
 
 static const char *const stack_checks[] = {"__stack_chk_fail", "__stack_chk_fail_local", "__fortify_fail",
 					   "__chk_fail",       "__fortify_fail_abort",   NULL};
@@ -47,14 +51,31 @@ static const char *const terminates[] = {
 /* The innermost of the first frames that has one of the names, in code of that kind. */
 static const struct frame *find(const struct frames *frames, const char *const names[], enum module_kind kind)
 {
-	for (size_t i = 0; i < frames->count && i < ABORT_REACH; i++)
-		if (frames->list[i].kind == kind && frames->list[i].how != UNWIND_SCANNED &&
-		    frame_is(&frames->list[i], names))
-			return &frames->list[i];
+	for (size_t i = 0; i < frames->count && i < ABORT_REACH; i++) {
+		const struct frame *frame = &frames->list[i];
+
+		if (frame->interrupted || (kind == MODULE_SYSTEM && frame->kind != MODULE_SYSTEM))
+			break; /* libc's own decision has nobody else between itself and abort() */
+		if (frame->kind == kind && frame->how != UNWIND_SCANNED && frame_is(frame, names))
+			return frame;
+	}
 	return NULL;
 }
 
-static enum cause cause_of_abort(const struct frames *frames, char *evidence, size_t size)
+/* Did libc itself call abort(), with its message in hand? */
+static bool aborted_by_libc(const struct crash_input *input, const struct frames *frames)
+{
+	static const char *const names[] = {"abort", NULL};
+	const struct frame *at = find(frames, names, MODULE_SYSTEM), *end = frames->list + frames->count;
+	uint64_t sp = input->crash->fault.regs[REG_SP_];
+
+	return at && end - at > 2 && at[1].kind == MODULE_SYSTEM && !strcmp(at[1].path, at->path) &&
+	       at[1].how == UNWIND_TABLES && !at[1].interrupted && at[1].sp >= sp && at[2].sp > at[1].sp &&
+	       scan_libc_message(input, at[1].sp - sp, at[2].sp - sp);
+}
+
+static enum cause cause_of_abort(const struct crash_input *input, const struct frames *frames, char *evidence,
+				 size_t size)
 {
 	const struct frame *at;
 
@@ -77,7 +98,7 @@ static enum cause cause_of_abort(const struct frames *frames, char *evidence, si
 		snprintf(evidence, size, "%s is on the stack: Ruby gave up", at->symbol);
 		return CAUSE_VM_ERROR;
 	}
-	if (frames->scan->libc_message) {
+	if (aborted_by_libc(input, frames)) {
 		snprintf(evidence, size,
 			 "libc aborted while it reported an error of its own: its heap checks found damage");
 		return CAUSE_HEAP_CORRUPTION;
@@ -88,6 +109,11 @@ static enum cause cause_of_abort(const struct frames *frames, char *evidence, si
 				 frames->list[i].symbol);
 			break;
 		}
+	if (!frames->unwound && scan_libc_message(input, 0, MESSAGE_REACH))
+		snprintf(evidence, size,
+			 "the process called abort(); the stack, which was not unwound, holds words of a "
+			 "message "
+			 "of libc's, perhaps that its heap checks found damage");
 	return CAUSE_ABORT;
 }
 
@@ -190,7 +216,7 @@ enum cause cause_with_stack(const struct crash_input *input, const struct frames
 	if (!input->crash->has_fault)
 		return cause;
 	if (cause == CAUSE_ABORT)
-		cause = cause_of_abort(frames, evidence, size);
+		cause = cause_of_abort(input, frames, evidence, size);
 	used = strlen(evidence);
 	if (cause == CAUSE_STACK_OVERFLOW)
 		add_overflow(input, frames, evidence, size, &used);

@@ -17,7 +17,12 @@
 #include "user/base/json.h"
 #include "user/crash/core_parts.h"
 
-enum { PAGE = 4096, SEGMENTS = BUNDLE_PIECES + 5, DYNAMIC_PLACES = 48, FREE_MIN = 0x10000 };
+enum {
+	PAGE = 4096,
+	SEGMENTS = BUNDLE_STRETCHES * (BUNDLE_PIECES + 1) + 4,
+	DYNAMIC_PLACES = 48,
+	FREE_MIN = 0x10000
+};
 
 struct segments {
 	Elf64_Phdr list[SEGMENTS];
@@ -41,22 +46,27 @@ static void add_load(struct segments *segments, struct image *image, uint64_t ad
 	one->p_offset = image_add(image, bytes, size);
 }
 
-static void add_stack(struct segments *segments, struct image *image, const struct bundle_stack *stack,
-		      struct core_gaps *gaps)
+static void add_stretch(struct segments *segments, struct image *image, const struct bundle_stretch *stretch,
+			struct core_gaps *gaps)
 {
-	uint64_t end = stack->address + stack->size, from = stack->address, at = from;
+	uint64_t end = stretch->address + stretch->size, from = stretch->address, at = from;
 
 	for (; at < end; at = (at / PAGE + 1) * PAGE) {
-		if (bundle_stack_has(stack, at))
+		if (bundle_stretch_has(stretch, at))
 			continue;
-		add_load(segments, image, from, stack->bytes + (from - stack->address), at - from,
+		add_load(segments, image, from, stretch->bytes + (from - stretch->address), at - from,
 			 PF_R | PF_W);
 		from = (at / PAGE + 1) * PAGE;
 		gaps->pages++;
 	}
 	if (from < end)
-		add_load(segments, image, from, stack->bytes + (from - stack->address), end - from,
+		add_load(segments, image, from, stretch->bytes + (from - stretch->address), end - from,
 			 PF_R | PF_W);
+}
+
+static uint64_t step_over(uint64_t at, size_t size, uint64_t start, uint64_t end)
+{
+	return at + size > start && at < end ? (end / PAGE + 1) * PAGE : at;
 }
 
 /* A place for what is made up: below every mapping, else in the first hole that is wide enough. */
@@ -65,10 +75,10 @@ static uint64_t free_address(const struct bundle_maps *maps, const struct bundle
 	uint64_t at = FREE_MIN;
 
 	for (size_t i = 0; i < maps->count; i++)
-		if (at + size > maps->list[i].start && at < maps->list[i].end)
-			at = (maps->list[i].end / PAGE + 1) * PAGE;
-	if (at + size > stack->address && at < stack->address + stack->size)
-		at = ((stack->address + stack->size) / PAGE + 1) * PAGE;
+		at = step_over(at, size, maps->list[i].start, maps->list[i].end);
+	for (size_t i = 0; i < stack->count; i++)
+		at = step_over(at, size, stack->stretches[i].address,
+			       stack->stretches[i].address + stack->stretches[i].size);
 	return at;
 }
 
@@ -131,13 +141,15 @@ static void put_headers(struct image *image, struct segments *segments, size_t n
 	image_put(image, sizeof(head), segments->list, segments->count * sizeof(Elf64_Phdr));
 }
 
-/* Notes, vdso, list, dynamic section, and one run of pages more than there are missing ones. */
+/* Notes, vdso, list, dynamic section, and of each stretch one run of pages more than there are missing ones.
+ */
 static size_t segments_max(const struct bundle_stack *stack)
 {
-	size_t count = 5;
+	size_t count = 4 + stack->count;
 
-	for (size_t i = 0; i < sizeof(stack->missing); i++)
-		count += (size_t)__builtin_popcount(stack->missing[i]);
+	for (size_t k = 0; k < stack->count; k++)
+		for (size_t i = 0; i < sizeof(stack->stretches[k].missing); i++)
+			count += (size_t)__builtin_popcount(stack->stretches[k].missing[i]);
 	return count;
 }
 
@@ -177,7 +189,8 @@ int core_new(const struct bundle_files *bundle, const void *vdso, size_t vdso_si
 	core_notes_memory(&image, bundle->report, &maps, gaps);
 	notes_size = image.size - notes;
 	image_align(&image, 16);
-	add_stack(segments, &image, &stack, gaps);
+	for (size_t i = 0; i < stack.count; i++)
+		add_stretch(segments, &image, &stack.stretches[i], gaps);
 	add_vdso(segments, &image, bundle->report, vdso, vdso_size, gaps);
 	add_files(segments, &image, bundle->report, &maps, &stack, gaps);
 	put_headers(&image, segments, notes, notes_size);

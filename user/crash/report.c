@@ -149,6 +149,18 @@ static char *report_print(struct facts *facts, const char *evidence, const struc
 	return text;
 }
 
+static bool take_stack(const struct crash_input *input, struct crash_report *report)
+{
+	size_t size = input->stack_size + unwind_windows_size(input->windows);
+
+	report->stack = malloc(size);
+	if (!report->stack)
+		return false;
+	memcpy(report->stack, input->stack, size);
+	report->stack_size = size;
+	return true;
+}
+
 int crash_report_new(const struct crash_input *input, struct crash_report **out)
 {
 	struct crash_report *report = calloc(1, sizeof(*report));
@@ -174,13 +186,8 @@ int crash_report_new(const struct crash_input *input, struct crash_report **out)
 		goto out;
 	if (input->flight && !(report->events_jsonl = strndup(input->flight, input->flight_size)))
 		goto out;
-	if (input->stack && input->stack_size) {
-		report->stack = malloc(input->stack_size);
-		if (!report->stack)
-			goto out;
-		memcpy(report->stack, input->stack, input->stack_size);
-		report->stack_size = input->stack_size;
-	}
+	if (input->stack && input->stack_size && !take_stack(input, report))
+		goto out;
 	*out = report;
 	report = NULL;
 	err = 0;

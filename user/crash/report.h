@@ -46,10 +46,11 @@ struct crash_input {
 	const struct maps_region *regions; /* may be NULL */
 	size_t region_count;
 	enum maps_source maps_source;
-	bool no_registers;    /* the configuration forbids them */
-	const uint8_t *stack; /* may be NULL: registers alone */
-	size_t stack_size;
-	size_t stack_limit;                  /* of the capture; 0: EV_STACK_LARGE */
+	bool no_registers;               /* the configuration forbids them */
+	const uint8_t *stack;            /* may be NULL: registers alone; the bytes of the windows follow */
+	size_t stack_size;               /* without them */
+	const struct ev_window *windows; /* WINDOW_COUNT; may be NULL: none */
+	size_t stack_limit;              /* of the capture; 0: EV_STACK_LARGE */
 	const struct unwind_result *unwound; /* what the examiner made of registers and stack; may be NULL */
 	const char *unwound_why;             /* why it is NULL: "the examiner died of SIGSEGV"; may be NULL */
 	const struct ev_ruby *ruby_stack;    /* may be NULL: no such record came */

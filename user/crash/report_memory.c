@@ -9,6 +9,24 @@
 #include "user/base/json.h"
 #include "user/crash/report_parts.h"
 
+static cJSON *window_json(const struct ev_window *window, enum stack_window which)
+{
+	static const char *const names[WINDOW_COUNT] = {
+		[WINDOW_INTERRUPTED] = "interrupted",
+		[WINDOW_FIRST] = "first_frames",
+	};
+	cJSON *json = cJSON_CreateObject(), *list;
+
+	cJSON_AddStringToObject(json, "what", names[which]);
+	json_add_hex(json, "address", window->address);
+	json_add_count(json, "size", window->size);
+	list = cJSON_AddArrayToObject(json, "missing");
+	for (int i = 0; i < 32; i++)
+		if (window->missing >> i & 1)
+			cJSON_AddItemToArray(list, cJSON_CreateNumber(i));
+	return json;
+}
+
 static cJSON *stack_json(const struct crash_input *input)
 {
 	size_t pages, missing = pages_missing(input, &pages);
@@ -23,9 +41,13 @@ static cJSON *stack_json(const struct crash_input *input)
 	json_add_count(stack, "pages", pages);
 	json_add_count(stack, "pages_missing", missing);
 	list = cJSON_AddArrayToObject(stack, "missing");
-	for (size_t i = 0; i < pages; i++)
+	for (size_t i = 0; i < stack_pages(input); i++)
 		if (page_missing(&input->crash->fault, i))
 			cJSON_AddItemToArray(list, cJSON_CreateNumber((double)i));
+	list = cJSON_AddArrayToObject(stack, "windows");
+	for (int i = 0; input->windows && i < WINDOW_COUNT; i++)
+		if (input->windows[i].size)
+			cJSON_AddItemToArray(list, window_json(&input->windows[i], i));
 	return stack;
 }
 

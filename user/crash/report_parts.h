@@ -33,7 +33,9 @@ cJSON *part_states(const struct crash_input *input);
 void json_add_clean(cJSON *object, const char *key, const char *text);
 void json_add_build_id(cJSON *object, const uint8_t *id, size_t size);
 size_t ruby_count(const struct crash_input *input);
-/* Pieces of the captured stack that could not be read. */
+/* Pieces of the captured stack, without its windows. */
+size_t stack_pages(const struct crash_input *input);
+/* Pieces that could not be read, those of the windows as well; *pages: of how many. */
 size_t pages_missing(const struct crash_input *input, size_t *pages);
 bool page_missing(const struct ev_fault *fault, size_t page);
 

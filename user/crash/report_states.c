@@ -13,15 +13,28 @@ bool page_missing(const struct ev_fault *fault, size_t page)
 	return page / 8 < sizeof(fault->missing) && fault->missing[page / 8] & 1 << page % 8;
 }
 
-/* Pieces of the stack that could not be read. */
+/* Pieces are cut where pages begin: the first is a part of one, unless the address is at its start. */
+static size_t pieces(uint64_t address, size_t size)
+{
+	return size ? (size_t)(address % EV_PAGE + size + EV_PAGE - 1) / EV_PAGE : 0;
+}
+
+size_t stack_pages(const struct crash_input *input)
+{
+	return pieces(input->crash->fault.regs[REG_SP_], input->stack_size);
+}
+
 size_t pages_missing(const struct crash_input *input, size_t *pages)
 {
-	/* pieces are cut where pages begin: the first is a part of one, unless sp is at its start */
-	size_t head = (size_t)(input->crash->fault.regs[REG_SP_] % EV_PAGE), missing = 0;
+	size_t missing = 0;
 
-	*pages = input->stack_size ? (head + input->stack_size + EV_PAGE - 1) / EV_PAGE : 0;
+	*pages = stack_pages(input);
 	for (size_t i = 0; i < *pages; i++)
 		missing += page_missing(&input->crash->fault, i);
+	for (int i = 0; input->windows && i < WINDOW_COUNT; i++) {
+		*pages += pieces(input->windows[i].address, input->windows[i].size);
+		missing += (size_t)__builtin_popcount(input->windows[i].missing);
+	}
 	return missing;
 }
 

@@ -7,11 +7,11 @@
  */
 #include <string.h>
 #include "user/base/text.h"
+#include "user/crash/report.h"
 #include "user/crash/scan.h"
 
 enum {
 	REACH = 16 * 1024,
-	MESSAGE_REACH = 2048,       /* from abort() to __libc_message's frame */
 	RODATA_REACH = 1024 * 1024, /* libc's constants lie behind its code, in the same file */
 };
 
@@ -23,28 +23,30 @@ static bool word_at(const uint8_t *stack, size_t size, size_t at, uint64_t *out)
 	return true;
 }
 
-/*
- * glibc's heap checks end in __libc_message, which lists the pieces of its text on the stack as {pointer
- * into libc's constants, length} before it calls abort(). abort() and assert() of an extension do not. The
- * length is that of a sentence: "free(): invalid pointer" has 23 characters, the longest ones have 60.
- */
-static bool is_libc_message(const uint8_t *stack, size_t size, const struct maps_region *regions,
-			    size_t count)
+/* What follows libc's code in memory. */
+static bool is_constant_of_libc(uint64_t word, const struct maps_region *regions, size_t count)
 {
-	const struct maps_region *libc = NULL;
-	uint64_t text, length;
-
-	for (size_t i = 0; i < count && !libc; i++)
-		if (region_of(regions + i, 1, regions[i].start) &&
+	for (size_t i = 0; i < count; i++)
+		if (word >= regions[i].end && word < regions[i].end + RODATA_REACH &&
+		    region_of(regions + i, 1, regions[i].start) &&
 		    module_kind(regions[i].path, NULL) == MODULE_SYSTEM &&
 		    !strncmp(text_base(regions[i].path), "libc", 4))
-			libc = &regions[i];
-	for (size_t at = 0; libc && at < MESSAGE_REACH && word_at(stack, size, at + 8, &length); at += 8) {
-		if (!word_at(stack, size, at, &text))
-			break;
-		if (text >= libc->end && text < libc->end + RODATA_REACH && length >= 14 && length <= 80)
 			return true;
-	}
+	return false;
+}
+
+/* The length is that of a sentence: "free(): invalid pointer" has 23 characters, the longest ones have 60. */
+bool scan_libc_message(const struct crash_input *input, size_t from, size_t to)
+{
+	uint64_t text, length;
+
+	for (size_t at = from;
+	     input->stack && at < to && word_at(input->stack, input->stack_size, at, &text) &&
+	     word_at(input->stack, input->stack_size, at + 8, &length);
+	     at += 8)
+		if (length >= 14 && length <= 80 &&
+		    is_constant_of_libc(text, input->regions, input->region_count))
+			return true;
 	return false;
 }
 
@@ -56,7 +58,6 @@ void scan_stack(const uint8_t *stack, size_t size, const struct maps_region *reg
 	memset(out, 0, sizeof(*out));
 	if (!stack || !count)
 		return;
-	out->libc_message = is_libc_message(stack, size, regions, count);
 	for (size_t at = 0; at < REACH && word_at(stack, size, at, &word); at += 8) {
 		struct scan_frame frame = {.address = word, .distance = at};
 

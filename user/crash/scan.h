@@ -11,6 +11,8 @@
 
 enum { SCAN_FRAMES = 24 };
 
+struct crash_input;
+
 struct scan_frame {
 	uint64_t address;
 	size_t distance;                  /* bytes above the stack pointer */
@@ -25,10 +27,16 @@ struct scan {
 	/* the nearest words into a module that may be blamed, and into an extension; NULL: none in reach */
 	const struct scan_frame *suspect, *extension;
 	struct scan_frame nearest_suspect, nearest_extension;
-	bool libc_message; /* libc was telling of an error of its own (heap checks) when it aborted */
 };
 
 void scan_stack(const uint8_t *stack, size_t size, const struct maps_region *regions, size_t count,
 		struct scan *out);
+
+/*
+ * glibc's heap checks end in __libc_message, which lists the pieces of its text on the stack as {pointer into
+ * libc's constants, length} before it calls abort(). Are such words from byte `from` to `to` of the stack?
+ * They may be leftovers, unless that is the frame of the function that called abort().
+ */
+bool scan_libc_message(const struct crash_input *input, size_t from, size_t to);
 
 #endif

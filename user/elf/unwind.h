@@ -82,16 +82,20 @@ struct unwind_source {
 };
 
 struct unwind_question {
-	const uint64_t *regs; /* REG_COUNT, enum reg_x86_64 */
-	const uint8_t *stack; /* from regs[REG_SP_] on */
-	size_t stack_size;
+	const uint64_t *regs;                /* REG_COUNT, enum reg_x86_64 */
+	const uint8_t *stack;                /* from regs[REG_SP_] on; the bytes of the windows follow */
+	size_t stack_size;                   /* without them */
 	const uint8_t *missing;              /* as in struct ev_fault */
+	const struct ev_window *windows;     /* WINDOW_COUNT; NULL: none */
 	const struct unwind_source *sources; /* in the order of their addresses, none over another */
 	size_t source_count;
 	uint64_t vdso;       /* where the process has it, 0: unknown */
 	const uint8_t *code; /* EV_CODE bytes around the instruction pointer, as in struct ev_fault */
 	uint64_t code_start; /* 0: none */
 };
+
+/* Bytes of all windows; NULL: 0. */
+size_t unwind_windows_size(const struct ev_window windows[WINDOW_COUNT]);
 
 /* Returns 0 with *out filled (count 0 when nothing could be said), -ENOMEM. */
 int unwind(const struct unwind_question *question, struct unwind_result *out);

@@ -101,6 +101,7 @@ static void set_fault(struct model *model, struct pending *pending, const struct
 	memcpy(&pending->fault, ev, sizeof(*ev)); /* the flexible stack stays behind */
 	pending->fault.head.size = sizeof(*ev);
 	pending->fault.stack_len = 0;
+	memset(pending->fault.windows, 0, sizeof(pending->fault.windows));
 	pending->certain = is_certain(ev);
 	const struct ev_location *location = &model->location;
 	if (location->head.tgid == ev->head.tgid && location->head.start_ns == ev->head.start_ns &&

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include "user/base/text.h"
+#include "user/elf/unwind.h"
 #include "user/probe/decode.h"
 #include "user/probe/reason.h"
 #include "user/probe/sql.h"
@@ -125,15 +126,40 @@ static void auxv_sound(struct ev_fault *fault)
 	fault->auxv_count = count;
 }
 
+/* What was not taken lies nowhere; what was is behind the stack, and no larger than it may be. */
+static const char *windows_sound(struct ev_fault *fault, size_t room)
+{
+	static const uint32_t limits[WINDOW_COUNT] = {
+		[WINDOW_INTERRUPTED] = EV_STACK_INTERRUPTED,
+		[WINDOW_FIRST] = EV_STACK_FIRST,
+	};
+
+	for (int i = 0; i < WINDOW_COUNT; i++) {
+		struct ev_window *window = &fault->windows[i];
+
+		if (window->size > limits[i] || window->size > UINT64_MAX - window->address ||
+		    (window->size > 0 && fault->stack_len == 0))
+			return "fault.windows";
+		if (window->size == 0)
+			*window = (struct ev_window){0};
+	}
+	return fault->stack_len + unwind_windows_size(fault->windows) > room ? "fault.windows" : NULL;
+}
+
 static const char *fault_sound(struct ev_head *ev)
 {
 	struct ev_fault *fault = (struct ev_fault *)ev;
+	size_t room = ev->size - sizeof(*fault);
+	const char *wrong;
 	char sql[EV_SQL_LAST];
 
 	if (fault->sql_len > EV_SQL_LAST)
 		return "fault.sql_len";
-	if (fault->stack_len > EV_STACK_MAX || fault->stack_len > ev->size - sizeof(*fault))
+	if (fault->stack_len > EV_STACK_MAX || fault->stack_len > room)
 		return "fault.stack_len";
+	wrong = windows_sound(fault, room < EV_STACK_TOTAL ? room : EV_STACK_TOTAL);
+	if (wrong)
+		return wrong;
 	if (fault->stack_len > 0 && ev->lane != LANE_CAPTURE)
 		return "fault.lane";
 	if (fault->auxv_count > EV_AUXV)
@@ -145,7 +171,7 @@ static const char *fault_sound(struct ev_head *ev)
 	fault->sql_len = (uint32_t)sql_normalise(fault->sql, fault->sql_len, sql, sizeof(sql));
 	memset(fault->sql, 0, sizeof(fault->sql));
 	memcpy(fault->sql, sql, fault->sql_len);
-	ev->size = (uint32_t)sizeof(*fault) + fault->stack_len;
+	ev->size = (uint32_t)(sizeof(*fault) + fault->stack_len + unwind_windows_size(fault->windows));
 	return NULL;
 }
 

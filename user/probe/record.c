@@ -100,6 +100,7 @@ static struct ev_fault without_stack(const struct ev_fault *from)
 		fault.flags |= FAULT_STRIPPED;
 	fault.stack_len = 0;
 	memset(fault.missing, 0, sizeof(fault.missing));
+	memset(fault.windows, 0, sizeof(fault.windows));
 	return fault;
 }
 

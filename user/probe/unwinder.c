@@ -75,10 +75,11 @@ static int write_question(const struct unwind_question *question, const struct u
 	struct unwinder_head head = {.vdso = question->vdso,
 				     .stack_size = question->stack_size,
 				     .source_count = question->source_count};
+	size_t stack = question->stack_size + unwind_windows_size(question->windows);
 	struct iovec parts[] = {
 		{&head, sizeof(head)},
 		{(void *)sources, question->source_count * sizeof(*sources)},
-		{(void *)question->stack, question->stack_size},
+		{(void *)question->stack, stack},
 	};
 	size_t size = parts[0].iov_len + parts[1].iov_len + parts[2].iov_len;
 	int fd = memfd_create("lapidary-crash", MFD_CLOEXEC);
@@ -92,6 +93,8 @@ static int write_question(const struct unwind_question *question, const struct u
 	memcpy(head.regs, question->regs, sizeof(head.regs));
 	if (question->missing)
 		memcpy(head.missing, question->missing, sizeof(head.missing));
+	if (question->windows)
+		memcpy(head.windows, question->windows, sizeof(head.windows));
 	if (pwritev(fd, parts, 3, 0) == (ssize_t)size)
 		return fd;
 	close(fd);

@@ -16,7 +16,7 @@ struct question {
 	struct unwinder_head head;
 	struct unwinder_source wire[UNWINDER_SOURCES];
 	struct unwind_source sources[UNWINDER_SOURCES];
-	uint8_t stack[EV_STACK_MAX];
+	uint8_t stack[EV_STACK_TOTAL];
 };
 
 static int read_whole(int fd, void *out, size_t size, off_t at)
@@ -27,14 +27,15 @@ static int read_whole(int fd, void *out, size_t size, off_t at)
 static int read_question(struct question *question, const int *fds, size_t count)
 {
 	struct unwinder_head *head = &question->head;
-	size_t list;
+	size_t list, stack;
 
 	if (count == 0 || read_whole(fds[0], head, sizeof(*head), 0) != 0 ||
-	    head->source_count > UNWINDER_SOURCES || head->stack_size > sizeof(question->stack))
+	    head->source_count > UNWINDER_SOURCES || head->stack_size > EV_STACK_MAX)
 		return -EPROTO;
+	stack = head->stack_size + unwind_windows_size(head->windows);
 	list = head->source_count * sizeof(*question->wire);
-	if (read_whole(fds[0], question->wire, list, sizeof(*head)) != 0 ||
-	    read_whole(fds[0], question->stack, head->stack_size, (off_t)(sizeof(*head) + list)) != 0)
+	if (stack > sizeof(question->stack) || read_whole(fds[0], question->wire, list, sizeof(*head)) != 0 ||
+	    read_whole(fds[0], question->stack, stack, (off_t)(sizeof(*head) + list)) != 0)
 		return -EPROTO;
 	for (size_t i = 0; i < head->source_count; i++) {
 		const struct unwinder_source *from = &question->wire[i];
@@ -53,6 +54,7 @@ static void answer_one(struct question *question, const int *fds, size_t count,
 		.regs = question->head.regs,
 		.stack = question->stack,
 		.missing = question->head.missing,
+		.windows = question->head.windows,
 		.sources = question->sources,
 	};
 

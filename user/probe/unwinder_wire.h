@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Between agent and unwinder. The first descriptor is a file of memory: struct unwinder_head, its sources,
- * the stack; the others are copies of files, in the order in which the sources name them.
+ * the stack with its windows; the others are copies of files, in the order in which the sources name them.
  */
 #ifndef LAPIDARY_UNWINDER_WIRE_H
 #define LAPIDARY_UNWINDER_WIRE_H
@@ -24,6 +24,7 @@ struct unwinder_head {
 	uint64_t code_start;
 	uint8_t code[EV_CODE];
 	uint8_t missing[sizeof(((struct ev_fault *)0)->missing)];
+	struct ev_window windows[WINDOW_COUNT];
 };
 
 struct unwinder_question {

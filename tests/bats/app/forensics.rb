@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# ruby forensics.rb GATE HOW: waits until the file GATE is there, then dies through a few frames of Ruby and C.
+# ruby forensics.rb GATE HOW [thread]: waits until the file GATE is there, then dies through a few frames of Ruby and C.
 require "crashy"
 
 class Order
@@ -17,4 +17,5 @@ end
 
 $stderr.sync = true
 sleep 0.05 until File.exist?(ARGV[0])
-Order.new(ARGV[1]).total
+order = Order.new(ARGV[1])
+ARGV[2] ? Thread.new { order.total }.join : order.total
