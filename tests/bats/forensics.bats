@@ -16,7 +16,7 @@ setup_file() {
 	victim_start plain sig_dfl
 	victim_start handled null
 	victim_start other non_canonical
-	victim_start threaded sig_dfl thread
+	victim_start threaded abort thread
 	watch_wait "$(process_pid plain)" "$(process_pid handled)" "$(process_pid other)" "$(process_pid threaded)"
 	touch "$WORK/gate"
 	for name in plain handled other threaded; do
@@ -93,7 +93,6 @@ frames() {
 	report=$(lap crash show "$(id threaded)" --json)
 	diff <(jq -r '.native_frames[].address' <<<"$report") <(sed 's/^frame \(0x[0-9a-f]*\).*/\1/' "$WORK/theirs")
 	check "$report" '.parts.native_frames.state == "complete" and .unwind.end == "outermost"'
-	check "$report" '[.native_frames[].symbol] | index("start_thread") or .[-1] == "clone3"'
 	# up to 3.1, Ruby takes 1 MiB between the first frames and all others
 	case $(ruby -e 'print RUBY_VERSION') in
 	2.* | 3.[01].*) check "$report" '[.memory.stack.windows[].what] == ["first_frames"]' ;;
