@@ -69,6 +69,13 @@ served_quickly() {
 	process_stop newcomer KILL
 }
 
+# readers_hang COUNT: so many threads of the agent, or more, wait for an answer of a file system; 0: none does.
+readers_hang() {
+	local count
+	count=$(cat "/proc/$(process_pid agent)"/task/*/wchan 2>/dev/null | grep -o request_wait_answer | wc -l)
+	if [ "$1" = 0 ]; then [ "$count" = 0 ]; else [ "$count" -ge "$1" ]; fi
+}
+
 # A test that failed leaves no connection to the next one: a process may have two.
 teardown() {
 	obey hostile 'ObjectSpace.each_object(UNIXSocket) { |one| one.close rescue nil }'
@@ -466,6 +473,24 @@ print(s.recv(4096).decode(), "end", flush=True)' "$SOCKET"
 action_ended() {
 	lap actions --json | jq -e --argjson pid "$1" \
 		'[.actions[] | select(.pid == $pid and .action == "worker.restart")] | length >= 1 and all(.outcome != "sent" and .outcome != "done")'
+}
+
+@test "twenty processes that hang whoever reads of them keep their own user's readers alone" {
+	mkdir "$WORK/mute"
+	process_start server /usr/bin/python3 "$WORK/app/mute.py" "$(readlink -f /usr/bin/ruby)" "$WORK/mute"
+	wait_until 5 grep -q ready "$WORK/server.out"
+	OBEY_USER=daemon obey_start mutes "$WORK/mute/ruby"
+	watch_wait "$(process_pid mutes)"
+	kill -STOP "$(process_pid server)"
+	obey mutes '$forks = 20.times.map { fork { sleep } }'
+	wait_until 10 readers_hang 8 # of a user in a cgroup so many are written off
+	unharmed
+	obey mutes '$forks.each { |pid| Process.kill(:KILL, pid) }; Process.waitall'
+	kill -KILL "$(process_pid server)" # its file system answers with errors from now on
+	wait_until 10 readers_hang 0
+	umount -l "$WORK/mute"
+	process_stop mutes KILL
+	unharmed
 }
 
 @test "it cannot order by the control socket" {

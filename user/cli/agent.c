@@ -60,7 +60,7 @@ static int open_words(struct agent *agent)
 
 /*
  * Each probe of a file is a descriptor, and there may be 256 files of a dozen; a soft limit of 1024 would be
- * reached at a third of that. More readers of /proc than libuv's four, since a process may block its own.
+ * reached at a third of that.
  */
 static void raise_limits(void)
 {
@@ -70,7 +70,6 @@ static void raise_limits(void)
 		files.rlim_cur = files.rlim_max < DESCRIPTORS ? files.rlim_max : DESCRIPTORS;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
-	setenv("UV_THREADPOOL_SIZE", "16", 0);
 }
 
 static int open_host(struct agent *agent)
@@ -303,7 +302,7 @@ int cmd_agent(int argc, char **argv)
 	agent_stop(agent);
 	code = agent->exit_code;
 	if (agent->reading > 0)
-		_exit(code); /* exit() would wait for libuv's threads, and they have the agent */
+		_exit(code); /* they have the agent */
 	free(agent);
 	return code;
 }

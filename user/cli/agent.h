@@ -114,6 +114,8 @@ struct agent {
 	bool scanned;          /* the first scan is over */
 	struct table *readers; /* identity → its jobs of agent_proc.c that are out */
 	uint32_t reading;      /* and all of them */
+	struct errands *errands;
+	uv_async_t answers; /* of errands */
 	char host[64];
 };
 

@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "user/base/digest.h"
+#include "user/base/errands.h"
+#include "user/base/log.h"
 #include "user/base/text.h"
 #include "user/base/when.h"
 #include "user/cli/agent.h"
@@ -25,13 +27,28 @@ static struct reading_key key_of(uint32_t tgid, uint64_t start_ns)
 	return (struct reading_key){.start_ns = start_ns, .tgid = tgid};
 }
 
+/*
+ * What hangs a reader is the process's own to make: an executable on a file system that does not answer.
+ * Owner is who could make it: a user in a cgroup; the group is the user, who may have many of them.
+ */
+static const struct errands_settings places = {
+	.threads = 16,
+	.of_owner = 4,
+	.of_group = 8,
+	.waiting_of_owner = 1024,
+	.off = 64,
+	.off_of_owner = 8,
+	.off_of_group = 16,
+	.patience_ns = 1000000000,
+};
+
 struct job {
-	uv_work_t work;
+	struct errand errand;
 	struct agent *agent;
 	struct proc_answer answer;
 };
 
-/* On a thread of libuv's pool: touches the job, the configuration (constant since the start) and `stopping`.
+/* On a thread of its own: touches the job, the configuration (constant since the start) and `stopping`.
  */
 static void read_facts(struct job *job)
 {
@@ -78,9 +95,21 @@ static void read_sample(struct job *job)
 	job->answer.got |= PROC_SAMPLE;
 }
 
-static void run(uv_work_t *work)
+/* Neither these nor its namespaces are read from its memory or from its files, so they cannot be held up. */
+static void whose(struct errand *errand)
 {
-	struct job *job = work->data;
+	struct job *job = (struct job *)errand;
+	struct procfs_facts facts;
+
+	if (procfs_scope(job->answer.tgid, job->answer.start_ns, &facts) != 0)
+		return;
+	errand->owner = digest_text(DIGEST_START, facts.cgroup);
+	errand->group = facts.uid;
+}
+
+static void run(struct errand *errand)
+{
+	struct job *job = (struct job *)errand;
 	struct proc_answer *answer = &job->answer;
 
 	if (__atomic_load_n(&job->agent->stopping, __ATOMIC_RELAXED))
@@ -96,27 +125,62 @@ static void run(uv_work_t *work)
 	answer->ended = procfs_ended(answer->tgid, answer->start_ns);
 }
 
-static void done(uv_work_t *work, int status)
+static void done(struct job *job)
 {
-	struct job *job = work->data;
-
+	struct agent *agent = job->agent;
 	struct reading_key key = key_of(job->answer.tgid, job->answer.start_ns);
-	uint32_t *of_one = table_peek(job->agent->readers, &key);
+	uint32_t *of_one = table_peek(agent->readers, &key);
 
-	job->agent->reading--;
+	agent->reading--;
 	if (of_one && --*of_one == 0)
-		table_delete(job->agent->readers, &key);
-	if (status == 0 && !job->agent->stopping)
-		watch_answered(job->agent, &job->answer);
+		table_delete(agent->readers, &key);
+	if (job->errand.refused && (job->answer.wanted & PROC_ADOPT))
+		watch_rescan(agent);
+	if (!agent->stopping)
+		watch_answered(agent, &job->answer);
 	if (job->answer.got & PROC_MAPS)
 		free(job->answer.maps);
 	free(job);
 }
 
+static void answers(uv_async_t *async)
+{
+	struct agent *agent = async->data;
+	struct errand *errand;
+
+	while ((errand = errands_done(agent->errands)))
+		done((struct job *)errand);
+}
+
+static void wake(void *context)
+{
+	uv_async_send(context);
+}
+
 int proc_open(struct agent *agent)
 {
+	const struct errands_events events = {
+		.context = &agent->answers, .whose = whose, .run = run, .wake = wake};
+
 	agent->readers = table_new(sizeof(struct reading_key), sizeof(uint32_t), READING, NULL, NULL);
-	return agent->readers ? 0 : -ENOMEM;
+	agent->answers.data = agent;
+	if (!agent->readers || uv_async_init(&agent->loop, &agent->answers, answers) != 0)
+		return -ENOMEM;
+	agent->errands = errands_new(&places, &events);
+	return agent->errands ? 0 : -ENOMEM;
+}
+
+void proc_tick(struct agent *agent)
+{
+	uint32_t before = errands_written_off(agent->errands), hanging;
+
+	errands_tick(agent->errands, uv_hrtime());
+	hanging = errands_written_off(agent->errands);
+	if (hanging > before)
+		log_say(LOG_WARN, "watch",
+			"%u readers of /proc hang in what processes have on file systems that do not "
+			"answer",
+			hanging);
 }
 
 int proc_ask(struct agent *agent, uint32_t tgid, uint64_t start_ns, unsigned wanted)
@@ -127,12 +191,11 @@ int proc_ask(struct agent *agent, uint32_t tgid, uint64_t start_ns, unsigned wan
 
 	if (!job)
 		return -EAGAIN;
-	job->work.data = job;
 	job->agent = agent;
 	job->answer.tgid = tgid;
 	job->answer.start_ns = start_ns;
 	job->answer.wanted = wanted;
-	if (uv_queue_work(&agent->loop, &job->work, run, done) != 0) {
+	if (errands_add(agent->errands, &job->errand) != 0) {
 		if (*of_one == 0)
 			table_delete(agent->readers, &key);
 		free(job);

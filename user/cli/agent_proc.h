@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading /proc beside the loop, on libuv's threads: asked here, answered by watch_answered. */
+/* Reading /proc beside the loop, on threads that may hang (errands.h): asked here, answered by
+ * watch_answered. */
 #ifndef LAPIDARY_AGENT_PROC_H
 #define LAPIDARY_AGENT_PROC_H
 
@@ -33,7 +34,9 @@ struct proc_answer {
 	struct ev_sample sample; /* without head and user_faults */
 };
 
-int proc_open(struct agent *agent); /* agent->readers; its owner frees it */
+int proc_open(
+	struct agent *agent); /* agent->readers, errands and answers; their owner closes and frees them */
+void proc_tick(struct agent *agent); /* gives up on readers that hang */
 
 /* -EAGAIN when too many are being read, or two of this process. */
 int proc_ask(struct agent *agent, uint32_t tgid, uint64_t start_ns, unsigned wanted);

@@ -83,6 +83,7 @@ void watch_tick(struct agent *agent, uint64_t now_ns)
 		watch->rescan = false;
 		watch_scan(agent);
 	}
+	proc_tick(agent);
 	table_each(watch->watched, go_round, &round);
 }
 

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "user/base/errands.h"
 #include "user/base/log.h"
 #include "user/cli/agent.h"
 
@@ -32,6 +33,7 @@ static void wait_for_readers(struct agent *agent)
 {
 	bool enough = false;
 
+	errands_stop(agent->errands);
 	if (agent->reading > 0) {
 		agent->tick.data = &enough;
 		uv_timer_start(&agent->tick, waited_enough, READERS_MS, 0);
@@ -41,6 +43,7 @@ static void wait_for_readers(struct agent *agent)
 	if (agent->reading > 0)
 		log_say(LOG_WARN, "stop", "%u readers of /proc hang and are left behind", agent->reading);
 	close_handle((uv_handle_t *)&agent->tick);
+	close_handle((uv_handle_t *)&agent->answers);
 }
 
 static void close_loop(struct agent *agent)
@@ -87,6 +90,7 @@ void agent_stop(struct agent *agent)
 	watch_free(agent->watch);
 	mappings_free(agent->mappings);
 	table_free(agent->readers);
+	errands_free(agent->errands); /* or stays, with those that hang */
 	crash_stage_free(agent);
 	reports_free(agent);
 	if (agent->store && store_close(agent->store, agent->config.stop_timeout_ms) != 0)

@@ -4,7 +4,7 @@
  *
  * A Ruby that starts after its library is known is marked in the kernel by its own first call, and a fork
  * of a watched process by the fork. All others are found by their mappings: those of every process when
- * the agent starts, and the mmap records from then on. /proc is read on libuv's threads (agent_proc.c),
+ * the agent starts, and the mmap records from then on. /proc is read on threads of its own (agent_proc.c),
  * since a process that hangs on a dead file system may hold its own maps.
  */
 #include <errno.h>
