@@ -226,16 +226,18 @@ static void it_looks_from_a_process_that_lives(void **state)
 	run_until_asked(1000);
 	assert_int_equal(w.asked[0].tgid, 101); /* the latest */
 	answer(PROBE_OK, "");
-	probes_process_gone(w.probes, 101, 99, 0, 0); /* another with that number */
+	probes_process_gone(w.probes, 101, 99); /* another with that number */
 	run_until_asked(7000);
 	assert_int_equal(w.asked[1].tgid, 101);
 	answer(PROBE_OK, "");
-	probes_process_gone(w.probes, 101, 6, 102, 7);
+	probes_process_gone(w.probes, 101, 6);
+	probes_reach(w.probes, &w.blog, 103, 8); /* of another scope, and without a target */
+	probes_reach(w.probes, &w.shop, 102, 7);
 	run_until_asked(7000);
 	assert_int_equal(w.asked[2].tgid, 102);
 	assert_int_equal(w.asked[2].start_ns, 7);
 	answer(PROBE_OK, "");
-	probes_process_gone(w.probes, 102, 7, 0, 0);
+	probes_process_gone(w.probes, 102, 7);
 	assert_int_equal(run_until_asked(20000), 20100); /* from nowhere it cannot */
 	probes_used(w.probes, &w.shop, B, 103, 8, w.now_ns);
 	run(1000);

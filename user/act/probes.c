@@ -82,35 +82,39 @@ void probes_used(struct probes *probes, const struct ev_scope *scope, const char
 	struct place *place = entry ? entry->place : table_peek(probes->places, scope);
 	if (entry)
 		entry->used_ns = now_ns;
-	if (place && tgid) {
-		place->tgid = tgid;
-		place->start_ns = start_ns;
-	}
+	if (place && tgid)
+		probes_list_hold(probes, place, tgid, start_ns);
 }
 
-struct change {
-	uint32_t tgid, other_tgid;
-	uint64_t start_ns, other_start_ns;
+void probes_reach(struct probes *probes, const struct ev_scope *scope, uint32_t tgid, uint64_t start_ns)
+{
+	struct place *place = table_peek(probes->places, scope);
+
+	if (place && tgid)
+		probes_list_hold(probes, place, tgid, start_ns);
+}
+
+struct leaving {
+	struct probes *probes;
+	struct holder holder;
 };
 
-static void change_process(void *context, const void *key, void *value)
+static void let_go(void *context, const void *key, void *value)
 {
-	const struct change *change = context;
+	const struct leaving *leaving = context;
 	struct place *place = value;
 
 	(void)key;
-	if (place->tgid != change->tgid || place->start_ns != change->start_ns)
-		return;
-	place->tgid = change->other_tgid;
-	place->start_ns = change->other_start_ns;
+	if (place->tgid == leaving->holder.tgid && place->start_ns == leaving->holder.start_ns)
+		probes_list_hold(leaving->probes, place, 0, 0);
 }
 
-void probes_process_gone(struct probes *probes, uint32_t tgid, uint64_t start_ns, uint32_t other_tgid,
-			 uint64_t other_start_ns)
+void probes_process_gone(struct probes *probes, uint32_t tgid, uint64_t start_ns)
 {
-	struct change change = {tgid, other_tgid, start_ns, other_start_ns};
+	struct leaving leaving = {probes, {.start_ns = start_ns, .tgid = tgid}};
 
-	table_each(probes->places, change_process, &change);
+	if (table_peek(probes->holders, &leaving.holder))
+		table_each(probes->places, let_go, &leaving);
 }
 
 void probes_urgent(struct probes *probes, const struct ev_scope *scope, const char *target, bool urgent,

@@ -49,9 +49,11 @@ void probes_free(struct probes *probes);
  */
 void probes_used(struct probes *probes, const struct ev_scope *scope, const char *target, uint32_t tgid,
 		 uint64_t start_ns, uint64_t now_ns);
-void probes_process_gone(struct probes *probes, uint32_t tgid, uint64_t start_ns,
-			 /* another of the scope, 0: none known */ uint32_t other_tgid,
-			 uint64_t other_start_ns);
+/* Its scopes are tested again when another process of theirs is known. One look-up for whoever reached none.
+ */
+void probes_process_gone(struct probes *probes, uint32_t tgid, uint64_t start_ns);
+/* A process of the scope, whether it uses anything or not. */
+void probes_reach(struct probes *probes, const struct ev_scope *scope, uint32_t tgid, uint64_t start_ns);
 void probes_urgent(struct probes *probes, const struct ev_scope *scope, const char *target, bool urgent,
 		   uint64_t now_ns);
 void probes_answer(struct probes *probes, uint64_t token, enum probe_result result, const char *sqlstate,

@@ -13,6 +13,27 @@ struct key {
 	char target[SCOPE_TARGET_SIZE];
 };
 
+void probes_list_hold(struct probes *probes, struct place *place, uint32_t tgid, uint64_t start_ns)
+{
+	struct holder before = {.start_ns = place->start_ns, .tgid = place->tgid},
+		      now = {.start_ns = start_ns, .tgid = tgid};
+	uint32_t *count = before.tgid ? table_peek(probes->holders, &before) : NULL;
+
+	if (count && --*count == 0)
+		table_delete(probes->holders, &before);
+	count = tgid ? table_put(probes->holders, &now, NULL) : NULL;
+	if (count)
+		++*count;
+	place->tgid = tgid;
+	place->start_ns = start_ns;
+}
+
+static void drop_place(struct probes *probes, struct place *place)
+{
+	probes_list_hold(probes, place, 0, 0);
+	table_delete(probes->places, &place->scope);
+}
+
 static void entry_gone(void *context, const void *key, void *value)
 {
 	struct probes *probes = context;
@@ -20,7 +41,7 @@ static void entry_gone(void *context, const void *key, void *value)
 
 	(void)key;
 	if (entry->place && --entry->place->targets == 0)
-		table_delete(probes->places, &entry->place->scope);
+		drop_place(probes, entry->place);
 }
 
 /* The tables' own limits are never reached: room is made, or refused, before. */
@@ -30,13 +51,15 @@ bool probes_list_init(struct probes *probes)
 
 	probes->entries = table_new(sizeof(struct key), sizeof(struct entry), limit, entry_gone, probes);
 	probes->places = table_new(sizeof(struct ev_scope), sizeof(struct place), limit + 1, NULL, NULL);
-	return probes->entries && probes->places;
+	probes->holders = table_new(sizeof(struct holder), sizeof(uint32_t), limit + 1, NULL, NULL);
+	return probes->entries && probes->places && probes->holders;
 }
 
 void probes_list_done(struct probes *probes)
 {
 	table_free(probes->entries); /* its entries let go of their places */
 	table_free(probes->places);
+	table_free(probes->holders);
 }
 
 static void set_key(struct key *key, const struct ev_scope *scope, const char *target)
@@ -123,7 +146,7 @@ struct entry *probes_list_need(struct probes *probes, const struct ev_scope *sco
 		entry = table_put(probes->entries, &key, fresh);
 	if (!entry) {
 		if (--place->targets == 0)
-			table_delete(probes->places, scope);
+			drop_place(probes, place);
 		return NULL;
 	}
 	entry->place = place;

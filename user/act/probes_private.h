@@ -6,6 +6,11 @@
 #include "user/act/probes.h"
 #include "user/base/table.h"
 
+struct holder {
+	uint64_t start_ns;
+	uint32_t tgid, pad;
+};
+
 /* A scope that has entries. */
 struct place {
 	struct ev_scope scope;
@@ -28,6 +33,7 @@ struct probes {
 	struct probes_settings settings;
 	struct probes_events events;
 	struct table *entries, *places;
+	struct table *holders; /* struct holder → uint32_t: the places reached through it */
 	uint64_t random, tokens, served;
 	uint32_t running;
 };
@@ -35,6 +41,8 @@ struct probes {
 /* False: no memory. */
 bool probes_list_init(struct probes *probes);
 void probes_list_done(struct probes *probes);
+/* The process through which a scope is reached; tgid 0: none. */
+void probes_list_hold(struct probes *probes, struct place *place, uint32_t tgid, uint64_t start_ns);
 /* NULL: there is none. */
 struct entry *probes_list_find(const struct probes *probes, const struct ev_scope *scope, const char *target);
 /*

@@ -17,6 +17,7 @@
 #include "user/act/page.h"
 #include "user/act/probes.h"
 #include "user/act/restart.h"
+#include "user/act/uses.h"
 #include "user/cli/agent.h"
 
 struct acting {
@@ -29,8 +30,9 @@ struct acting {
 	struct table *pages;  /* struct ev_scope → struct page * */
 	struct table *peers;  /* peer's id → struct seated */
 	struct table *orders; /* id on the wire → struct order: acks are out */
-	struct table *uses;   /* struct use_key → struct use: databases in use */
-	struct table *tests;  /* token → struct test *: probers at work */
+	struct uses *uses;
+	uint64_t refresh_ns; /* when uses are taken from open connections again */
+	struct table *tests; /* token → struct test *: probers at work */
 	uint64_t epoch;
 	const char *opening;         /* id of the action that a breaker changes for, NULL: by itself */
 	char opening_order[40];      /* the order that this change became */
@@ -105,7 +107,8 @@ void peers_tick(struct agent *agent); /* what a peer said and was not told to th
 int tests_new(struct agent *agent);
 void tests_free(struct agent *agent);
 void tests_close(struct agent *agent); /* the loop's handles */
-void tests_used(struct agent *agent, const struct process *process, const char *target);
+void tests_used(struct agent *agent, const struct process *process, const char *target, uint64_t now_ns);
+void tests_tick(struct agent *agent, uint64_t now_ns);
 void tests_joined(struct agent *agent, const struct ev_scope *scope);
 void tests_gone(struct agent *agent, const struct process *process);
 bool tests_knows(struct agent *agent, const struct ev_scope *scope, const char *target);

@@ -230,7 +230,7 @@ static void fine_tick(uv_timer_t *timer)
 	breakers_tick(acting->breakers, now);
 	restarts_tick(acting->restarts, now);
 	orders_tick(agent, now);
-	probes_tick(acting->probes, now);
+	tests_tick(agent, now);
 	if (is_idle(acting))
 		uv_timer_stop(timer);
 }
@@ -256,7 +256,7 @@ void acting_tick(struct agent *agent)
 	breakers_tick(acting->breakers, now);
 	restarts_tick(acting->restarts, now);
 	holds_tick(acting->holds, now);
-	probes_tick(acting->probes, now);
+	tests_tick(agent, now);
 	pages_tick(agent);
 	peers_tick(agent);
 	if (!is_idle(acting))

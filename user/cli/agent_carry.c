@@ -237,13 +237,13 @@ void acting_notice(struct agent *agent, const struct notice *notice)
 		break;
 	case NOTICE_DB_ERROR:
 		if (process && notice->db_error->target[0])
-			tests_used(agent, process, notice->db_error->target);
+			tests_used(agent, process, notice->db_error->target, mono_now());
 		if (process && notice->db_error->availability && notice->db_error->target[0])
 			note_error(agent, notice->db_error, process);
 		break;
 	case NOTICE_DB_OK:
 		if (process && notice->db_error && notice->db_error->target[0])
-			tests_used(agent, process, notice->db_error->target);
+			tests_used(agent, process, notice->db_error->target, mono_now());
 		break;
 	default:
 		break;

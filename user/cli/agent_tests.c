@@ -15,17 +15,9 @@
 #include "user/cli/acting.h"
 #include "user/probe/prober.h"
 
-enum { USES = 1024, USES_OF_SCOPE = PAGE_SLOTS, TESTS = 16, PATIENCE_MS = 500 };
+#define REFRESH_NS 60000000000ull /* a tenth of what a database may be idle for */
 
-struct use_key {
-	struct ev_scope scope;
-	char target[SCOPE_TARGET_SIZE];
-};
-
-struct use {
-	uint32_t tgid;
-	uint64_t start_ns;
-};
+enum { TESTS = 16, PATIENCE_MS = 500 };
 
 /* A prober at work: asked of the spawner, then its socket. */
 struct test {
@@ -39,142 +31,104 @@ struct test {
 
 /* --- uses ------------------------------------------------------------------------------------------- */
 
-static struct use_key use_key(const struct ev_scope *scope, const char *target)
-{
-	struct use_key key;
-
-	memset(&key, 0, sizeof(key));
-	key.scope = *scope;
-	text_copy(key.target, sizeof(key.target), target);
-	return key;
-}
-
 struct each_use {
-	const struct ev_scope *scope;
 	void (*fn)(void *context, const struct ev_scope *scope, const char *target);
 	void *context;
 };
 
-static void visit_use(void *context, const void *key, void *value)
+static void visit_use(void *context, const struct ev_scope *scope, const char *target, uint32_t tgid,
+		      uint64_t start_ns)
 {
-	struct each_use *each = context;
-	const struct use_key *use = key;
+	const struct each_use *each = context;
 
-	(void)value;
-	if (!each->scope || scope_equal(&use->scope, each->scope))
-		each->fn(each->context, &use->scope, use->target);
+	(void)tgid;
+	(void)start_ns;
+	each->fn(each->context, scope, target);
 }
 
 void tests_each(struct agent *agent, const struct ev_scope *scope,
 		void (*fn)(void *context, const struct ev_scope *scope, const char *target), void *context)
 {
-	struct each_use each = {scope, fn, context};
-
-	table_each(agent->acting->uses, visit_use, &each);
+	uses_each(agent->acting->uses, scope, visit_use, &(struct each_use){fn, context});
 }
 
 bool tests_knows(struct agent *agent, const struct ev_scope *scope, const char *target)
 {
-	struct use_key key = use_key(scope, target);
-
-	return table_peek(agent->acting->uses, &key) != NULL;
+	return uses_knows(agent->acting->uses, scope, target);
 }
 
-static void count_use(void *context, const struct ev_scope *scope, const char *target)
-{
-	(void)scope;
-	(void)target;
-	++*(size_t *)context;
-}
-
-void tests_used(struct agent *agent, const struct process *process, const char *target)
+void tests_used(struct agent *agent, const struct process *process, const char *target, uint64_t now_ns)
 {
 	struct acting *acting = agent->acting;
 	struct ev_scope scope;
-	struct use_key key;
-	struct use *use;
 	struct page *page;
-	size_t count = 0;
 
 	scope_of_app(process->app, &scope);
-	if (!scope_known(&scope))
+	if (!scope_known(&scope) ||
+	    !uses_note(acting->uses, &scope, target, process->id.tgid, process->id.start_ns))
 		return;
-	key = use_key(&scope, target);
-	use = table_get(acting->uses, &key);
-	if (!use) {
-		tests_each(agent, &scope, count_use, &count);
-		use = count < USES_OF_SCOPE ? table_put(acting->uses, &key, NULL) : NULL;
-	}
-	if (!use)
-		return;
-	*use = (struct use){process->id.tgid, process->id.start_ns};
 	page = pages_of(agent, &scope, false);
-	if (page) {
-		page_slot(page, target);
-		probes_used(acting->probes, &scope, target, use->tgid, use->start_ns, mono_now());
-	}
+	if (!page)
+		return;
+	page_slot(page, target);
+	probes_used(acting->probes, &scope, target, process->id.tgid, process->id.start_ns, now_ns);
 }
 
-struct joining {
-	struct agent *agent;
-	const struct ev_scope *scope;
-};
-
-static void take_use(void *context, const void *key, void *value)
+static void take_use(void *context, const struct ev_scope *scope, const char *target, uint32_t tgid,
+		     uint64_t start_ns)
 {
-	struct joining *joining = context;
-	const struct use_key *use_key = key;
-	const struct use *use = value;
-
-	if (scope_equal(&use_key->scope, joining->scope))
-		probes_used(joining->agent->acting->probes, joining->scope, use_key->target, use->tgid,
-			    use->start_ns, mono_now());
+	probes_used(context, scope, target, tgid, start_ns, mono_now());
 }
 
 void tests_joined(struct agent *agent, const struct ev_scope *scope)
 {
-	table_each(agent->acting->uses, take_use, &(struct joining){agent, scope});
+	uses_each(agent->acting->uses, scope, take_use, agent->acting->probes);
 }
 
-struct heir {
-	const struct app *app;
-	uint32_t gone, tgid;
-	uint64_t start_ns;
-};
-
-static void find_heir(void *context, const struct process *process)
-{
-	struct heir *heir = context;
-
-	if (process->app == heir->app && process->id.tgid != heir->gone && !heir->tgid) {
-		heir->tgid = process->id.tgid;
-		heir->start_ns = process->id.start_ns;
-	}
-}
-
-static void bequeath(void *context, const void *key, void *value)
-{
-	struct heir *heir = context;
-	struct use *use = value;
-
-	(void)key;
-	if (use->tgid != heir->gone)
-		return;
-	use->tgid = heir->tgid;
-	use->start_ns = heir->start_ns;
-}
-
-/* Its namespaces are reached through another process of the scope from now on. */
+/* Exits come by the thousand: what they leave is looked for once in a tick, and not for each of them. */
 void tests_gone(struct agent *agent, const struct process *process)
 {
-	struct heir heir = {.app = process->app, .gone = process->id.tgid};
+	uses_gone(agent->acting->uses, process->id.tgid, process->id.start_ns);
+	probes_process_gone(agent->acting->probes, process->id.tgid, process->id.start_ns);
+}
 
-	if (table_count(agent->acting->uses) == 0)
-		return;
-	model_each_process(pipeline_model(agent->pipeline), find_heir, &heir);
-	table_each(agent->acting->uses, bequeath, &heir);
-	probes_process_gone(agent->acting->probes, process->id.tgid, process->id.start_ns, heir.tgid,
-			    heir.start_ns);
+static void offer(void *context, const struct process *process)
+{
+	struct agent *agent = context;
+	struct ev_scope scope;
+
+	scope_of_app(process->app, &scope);
+	if (uses_offer(agent->acting->uses, &scope, process->id.tgid, process->id.start_ns))
+		probes_reach(agent->acting->probes, &scope, process->id.tgid, process->id.start_ns);
+}
+
+struct refreshing {
+	struct agent *agent;
+	uint64_t now_ns;
+};
+
+static void still_open(void *context, const struct process *process, const char *target)
+{
+	const struct refreshing *refreshing = context;
+
+	tests_used(refreshing->agent, process, target, refreshing->now_ns);
+}
+
+void tests_tick(struct agent *agent, uint64_t now_ns)
+{
+	struct acting *acting = agent->acting;
+	const struct model *model = pipeline_model(agent->pipeline);
+
+	if (uses_lack_holder(acting->uses)) {
+		model_each_process(model, offer, agent);
+		uses_offered(acting->uses);
+	}
+	/* a pool may connect once and keep that for days */
+	if (now_ns >= acting->refresh_ns) {
+		acting->refresh_ns = now_ns + REFRESH_NS;
+		model_each_open(model, still_open, &(struct refreshing){agent, now_ns});
+	}
+	probes_tick(acting->probes, now_ns);
 }
 
 /* --- the prober ------------------------------------------------------------------------------------- */
@@ -352,9 +306,10 @@ int tests_new(struct agent *agent)
 					   .running_max = 8,
 					   .targets_max = 512};
 	struct probes_events events = {.context = agent, .ask = ask, .answered = answered};
+	struct uses_settings uses = {.all = 1024, .of_uid = 256, .of_cgroup = 128, .of_scope = PAGE_SLOTS};
 
 	agent->acting->probes = probes_new(&settings, agent->started_ns, &events);
-	agent->acting->uses = table_new(sizeof(struct use_key), sizeof(struct use), USES, NULL, NULL);
+	agent->acting->uses = uses_new(&uses);
 	agent->acting->tests = table_new(sizeof(uint64_t), sizeof(struct test *), TESTS, NULL, NULL);
 	return agent->acting->probes && agent->acting->uses && agent->acting->tests ? 0 : -ENOMEM;
 }
@@ -374,6 +329,6 @@ void tests_close(struct agent *agent)
 void tests_free(struct agent *agent)
 {
 	table_free(agent->acting->tests);
-	table_free(agent->acting->uses);
+	uses_free(agent->acting->uses);
 	probes_free(agent->acting->probes);
 }

@@ -309,3 +309,33 @@ void connection_query_end(struct model *model, struct process_state *process, co
 	connection->broken |= sqlstate_counts(ev->sqlstate); /* the end of this connection was told now */
 	fail(model, connection, &said);
 }
+
+struct each_open {
+	void (*fn)(void *context, const struct process *process, const char *target);
+	void *context;
+	const struct app *app; /* of the last that was told */
+	const char *target;
+};
+
+/* A pool has many to one database, and its workers the same: the next like the last one is no news. */
+static void call_open(void *context, const void *key, void *value)
+{
+	struct each_open *each = context;
+	const struct process_state *process = value;
+	(void)key;
+	for (const struct connection *c = process->buried ? NULL : process->connections; c; c = c->next) {
+		if (!c->open || !*c->target ||
+		    (each->app == process->pub.app && strcmp(each->target, c->target) == 0))
+			continue;
+		each->app = process->pub.app;
+		each->target = c->target;
+		each->fn(each->context, &process->pub, c->target);
+	}
+}
+
+void model_each_open(const struct model *model,
+		     void (*fn)(void *context, const struct process *process, const char *target),
+		     void *context)
+{
+	table_each(model->processes, call_open, &(struct each_open){.fn = fn, .context = context});
+}

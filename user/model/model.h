@@ -149,6 +149,10 @@ uint64_t model_now(const struct model *model); /* time_ns of the latest record *
 
 const struct process *model_process(const struct model *model, uint32_t tgid, uint64_t start_ns);
 void model_each_process(const struct model *model, void (*fn)(void *, const struct process *), void *context);
+/* Databases that processes have connections open to; one may be told several times. */
+void model_each_open(const struct model *model,
+		     void (*fn)(void *context, const struct process *process, const char *target),
+		     void *context);
 void model_each_app(const struct model *model, void (*fn)(void *, const struct app *), void *context);
 /* Crashes of an app (same name and scope) that lie in [since_ns, now]. */
 uint32_t model_crashes_since(const struct model *model, const struct app *app, uint64_t since_ns);
