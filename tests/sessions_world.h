@@ -33,6 +33,7 @@ struct seat {
 	struct world *world;
 	struct session *session; /* NULL: nobody sits here */
 	uint32_t tgid, uid;
+	uint64_t cgroup;
 	int not_yet;   /* so often it is not known; */
 	bool stranger; /* then it is, or is refused */
 	bool joined;
@@ -83,7 +84,7 @@ static inline int world_identify(void *context, struct session *session, struct 
 		return -ENOENT;
 	}
 	peer->start_ns = peer->tgid + 1;
-	scope_set(&peer->scope, peer->uid, 1, 2, peer->hello.app);
+	scope_set(&peer->scope, peer->uid, 1, seat->cgroup, peer->hello.app);
 	return 0;
 }
 
@@ -212,8 +213,10 @@ static inline void world_done(struct world *world)
 	sessions_free(world->sessions);
 }
 
-/* Takes the seat for a new connection; the word that refuses it, or NULL. */
-static inline const char *world_open(struct world *world, int number, uint32_t tgid, uint32_t uid)
+/* Takes the seat for a new connection; the word that refuses it, or NULL. known: its cgroup is, at the door.
+ */
+static inline const char *world_open_in(struct world *world, int number, uint32_t tgid, uint32_t uid,
+					uint64_t cgroup, bool known)
 {
 	struct seat *seat = &world->seat[number];
 	const char *code = NULL;
@@ -221,13 +224,20 @@ static inline const char *world_open(struct world *world, int number, uint32_t t
 	int err;
 
 	WORLD_MUST(!seat->session);
-	*seat = (struct seat){.world = world, .tgid = tgid, .uid = uid, .story = DIGEST_START};
-	err = sessions_open(world->sessions, tgid, uid, world->now, &seat->session, &code, why, sizeof(why));
+	*seat = (struct seat){
+		.world = world, .tgid = tgid, .uid = uid, .cgroup = cgroup, .story = DIGEST_START};
+	err = sessions_open(world->sessions, tgid, uid, known ? cgroup : 0, world->now, &seat->session, &code,
+			    why, sizeof(why));
 	WORLD_MUST((err == -EUSERS && code && why[0]) || (err == 0 && !code));
 	if (err)
 		return code;
 	session_own(seat->session, seat);
 	return NULL;
+}
+
+static inline const char *world_open(struct world *world, int number, uint32_t tgid, uint32_t uid)
+{
+	return world_open_in(world, number, tgid, uid, 2, true);
 }
 
 /* As much of the bytes as it takes, in pieces of at most `piece`; how much that was. */

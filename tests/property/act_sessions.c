@@ -283,7 +283,7 @@ static const char *expected(uint32_t tgid, uint32_t uid)
 	return tgid == 0                        ? "foreign_process"
 	       : all >= PEERS_MAX               ? "too_many"
 	       : of_process >= PEERS_OF_PROCESS ? "too_many_of_process"
-	       : of_uid >= PEERS_OF_UID         ? "too_many_of_uid"
+	       : of_uid >= PEERS_OF_CGROUP      ? "too_many_of_cgroup"
 						: NULL;
 }
 
@@ -307,7 +307,7 @@ static bool app_fits(uint32_t uid, const char *app)
 		if (k == count)
 			text_copy(names[count++], sizeof(names[0]), name);
 	}
-	return count < APPS_OF_UID;
+	return count < APPS_OF_CGROUP;
 }
 
 static void come_or_go(uint64_t processes, uint64_t uids)

@@ -141,7 +141,15 @@ static void cut(void *context, uint32_t tgid, uint32_t uid, const char *code, co
 	snprintf(seen.why, sizeof(seen.why), "%s", why);
 }
 
-static const struct app_socket_events events = {&seen, identify, welcome, joined, message, left, cut};
+/* As identify has it: everybody is in one. */
+static uint64_t place(void *context, uint32_t tgid)
+{
+	(void)context;
+	(void)tgid;
+	return 2;
+}
+
+static const struct app_socket_events events = {&seen, place, identify, welcome, joined, message, left, cut};
 
 static void listen_there(void)
 {
@@ -673,7 +681,7 @@ static void the_last_words_of_who_resets_are_heard(void **state)
 	assert_string_equal(seen.last.ack.id, "42");
 }
 
-static void places_are_limited_by_process_and_by_uid(void **state)
+static void places_are_limited_by_process_and_by_cgroup(void **state)
 {
 	struct client *three = dial_as(NOBODY, 3, false), *last;
 	struct app_socket_stats stats;
@@ -681,14 +689,14 @@ static void places_are_limited_by_process_and_by_uid(void **state)
 	(void)state;
 	assert_line(hear(&three[2]), "error", "too_many_of_process");
 	assert_null(hear(&three[2]));
-	for (int i = 2; i < PEERS_OF_UID; i += 2)
+	for (int i = 2; i < PEERS_OF_CGROUP; i += 2)
 		dial_as(NOBODY, 2, false);
 	last = dial_as(NOBODY, 1, false);
-	assert_line(hear(last), "error", "too_many_of_uid");
+	assert_line(hear(last), "error", "too_many_of_cgroup");
 	dial_and_greet(0, SHOP); /* another user has its places */
 	app_socket_stats(apps, &stats);
 	assert_int_equal(stats.refused, 2);
-	assert_int_equal(stats.accepted, PEERS_OF_UID + 1);
+	assert_int_equal(stats.accepted, PEERS_OF_CGROUP + 1);
 	hang_up(&three[0]);
 	turn();
 	turn();
@@ -835,7 +843,7 @@ int main(void)
 		TEST(who_is_not_known_yet_is_waited_for),
 		TEST(a_socket_left_to_a_child_speaks_for_nobody),
 		TEST(the_last_words_of_who_resets_are_heard),
-		TEST(places_are_limited_by_process_and_by_uid),
+		TEST(places_are_limited_by_process_and_by_cgroup),
 		TEST(thousands_of_attempts_hold_nobody_up),
 		TEST(without_descriptors_the_listener_rests),
 		TEST(callbacks_may_tell_and_close),

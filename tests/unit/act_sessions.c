@@ -318,12 +318,58 @@ static void places_have_their_numbers(void **state)
 	assert_string_equal(world_open(&world, 2, 10, 1), "too_many_of_process");
 	sessions_end(a->session, NULL, NULL);
 	sessions_reap(world.sessions);
-	for (int i = 0; i < PEERS_OF_UID; i++)
+	for (int i = 0; i < PEERS_OF_CGROUP; i++)
 		assert_null(world_open(&world, 2 + i, 100 + (uint32_t)i, 7));
-	assert_string_equal(world_open(&world, 99, 999, 7), "too_many_of_uid");
-	for (int i = 0; i < PEERS_MAX - PEERS_OF_UID - 1; i++)
+	assert_string_equal(world_open(&world, 99, 999, 7), "too_many_of_cgroup");
+	for (int i = 0; i < PEERS_MAX - PEERS_OF_CGROUP - 1; i++)
 		assert_null(world_open(&world, 70 + i, 10000 + (uint32_t)i, 20000 + (uint32_t)i / 32));
 	assert_string_equal(world_open(&world, 1090, 999999, 999999), "too_many");
+}
+
+/* The pods of a host often run as one user: a flood in one of them is no other's harm. */
+static void a_flood_in_one_cgroup_shuts_out_no_other(void **state)
+{
+	int seats = 0;
+
+	(void)state;
+	for (int i = 0; i < 2 * PEERS_OF_CGROUP; i++) {
+		const char *refusal = world_open_in(&world, seats, 100 + (uint32_t)i, 7, 1, true);
+
+		seats += refusal == NULL;
+		if (refusal)
+			assert_string_equal(refusal, "too_many_of_cgroup");
+	}
+	assert_int_equal(seats, PEERS_OF_CGROUP);
+	assert_null(world_open_in(&world, seats, 1000, 7, 2, true));
+	world_say_all(&world, seats, "{\"type\":\"hello\",\"protocol\":1,\"app\":\"shop\"}\n");
+	assert_int_equal(world.seat[seats].joins, 1);
+	/* who is not known at the door is counted among his like, and then where he belongs */
+	assert_null(world_open_in(&world, ++seats, 1001, 7, 1, false));
+	world_say_all(&world, seats, "{\"type\":\"hello\",\"protocol\":1,\"app\":\"shop\"}\n");
+	assert_string_equal(world.seat[seats].code, "too_many_of_cgroup");
+	for (int i = 0; i < 2 * PEERS_OF_CGROUP; i++) { /* and keeps no place there once he is known */
+		assert_null(
+			world_open_in(&world, ++seats, 2000 + (uint32_t)i, 7, 3 + (uint64_t)i / 40, false));
+		world_say_all(&world, seats, "{\"type\":\"hello\",\"protocol\":1,\"app\":\"shop\"}\n");
+		assert_int_equal(world.seat[seats].joins, 1);
+	}
+}
+
+static void a_user_has_half_of_all_in_however_many_cgroups(void **state)
+{
+	int seats = 0;
+
+	(void)state;
+	for (int i = 0; i < 2 * PEERS_OF_UID; i++) {
+		const char *refusal =
+			world_open_in(&world, seats, 100 + (uint32_t)i, 7, 1 + (uint64_t)i, true);
+
+		seats += refusal == NULL;
+		if (refusal)
+			assert_string_equal(refusal, "too_many_of_uid");
+	}
+	assert_int_equal(seats, PEERS_OF_UID);
+	assert_null(world_open_in(&world, seats, 5000, 8, 1, true));
 }
 
 static void app_names_are_counted_over_those_who_are_there(void **state)
@@ -331,13 +377,13 @@ static void app_names_are_counted_over_those_who_are_there(void **state)
 	char hello[128];
 
 	(void)state;
-	for (int i = 0; i <= APPS_OF_UID; i++) {
+	for (int i = 0; i <= APPS_OF_CGROUP; i++) {
 		world_open(&world, i, 100 + (uint32_t)i, 7);
 		snprintf(hello, sizeof(hello), "{\"type\":\"hello\",\"protocol\":1,\"app\":\"a%d\"}\n", i);
 		world_say_all(&world, i, hello);
 	}
-	assert_int_equal(world.seat[APPS_OF_UID - 1].joins, 1);
-	assert_string_equal(world.seat[APPS_OF_UID].code, "too_many_apps");
+	assert_int_equal(world.seat[APPS_OF_CGROUP - 1].joins, 1);
+	assert_string_equal(world.seat[APPS_OF_CGROUP].code, "too_many_apps");
 	world_open(&world, 50, 500, 7); /* one of the 16 again */
 	world_say_all(&world, 50, "{\"type\":\"hello\",\"protocol\":1,\"app\":\"a3\"}\n");
 	assert_int_equal(world.seat[50].joins, 1);
@@ -433,6 +479,8 @@ int main(void)
 		TEST(who_is_not_known_waits_and_its_lines_with_it),
 		TEST(who_takes_nothing_is_cut),
 		TEST(places_have_their_numbers),
+		TEST(a_flood_in_one_cgroup_shuts_out_no_other),
+		TEST(a_user_has_half_of_all_in_however_many_cgroups),
 		TEST(app_names_are_counted_over_those_who_are_there),
 		TEST(cuts_are_told_once_a_second_of_a_uid),
 		TEST(the_heaviest_pays_for_all),

@@ -131,12 +131,18 @@ static void admit(struct app_socket *socket, int fd)
 	struct session *session = NULL;
 	struct ucred peer = {0};
 	socklen_t size = sizeof(peer);
+	uint64_t cgroup_id = 0;
 	const char *code = NULL;
 	char why[160] = "";
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-	    sessions_open(socket->sessions, (uint32_t)peer.pid, peer.uid, uv_hrtime(), &session, &code, why,
-			  sizeof(why)) == 0) {
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+		close(fd);
+		return;
+	}
+	if (socket->events.place)
+		cgroup_id = socket->events.place(socket->events.context, (uint32_t)peer.pid);
+	if (sessions_open(socket->sessions, (uint32_t)peer.pid, peer.uid, cgroup_id, uv_hrtime(), &session,
+			  &code, why, sizeof(why)) == 0) {
 		if (connection_new(socket->loop, fd, peer.pid, session, &socket->turns, &connection) == 0)
 			return;
 		sessions_end(session, NULL, NULL);

@@ -16,9 +16,10 @@
 
 enum {
 	PEERS_MAX = 1024,
-	PEERS_OF_UID = 64,
+	PEERS_OF_UID = 512,   /* the pods of a host often share one uid, so it is */
+	PEERS_OF_CGROUP = 64, /* a uid's cgroup that is kept to what an app needs */
 	PEERS_OF_PROCESS = 2,
-	APPS_OF_UID = 16,
+	APPS_OF_CGROUP = 16, /* names, of a uid's cgroup */
 	HELLO_MS = 1000,
 	LINES_PER_SECOND = 1000,
 	IDENTIFY_MS = 450,       /* so long a peer waits to be known; the app waits 500 for its welcome */
@@ -40,6 +41,9 @@ struct peer {
 
 struct app_socket_events {
 	void *context;
+	/* The cgroup of who has connected, as in ev_scope, if it is known already and without asking; else 0.
+	 */
+	uint64_t (*place)(void *context, uint32_t tgid);
 	/*
 	 * A hello has come: fill start_ns and scope (the app's name: the configuration's, else hello.app)
 	 * from kernel facts. 0: known; -EAGAIN: not yet, it is asked again each 10 ms up to IDENTIFY_MS; any

@@ -253,7 +253,7 @@ static const char *seat(struct sessions *sessions, struct session *session, cons
 	return index_seat(&sessions->index, session, why);
 }
 
-int sessions_open(struct sessions *sessions, uint32_t tgid, uint32_t uid, uint64_t now_ns,
+int sessions_open(struct sessions *sessions, uint32_t tgid, uint32_t uid, uint64_t cgroup_id, uint64_t now_ns,
 		  struct session **out, const char **code, char *why, size_t why_size)
 {
 	struct session *session = calloc(1, sizeof(*session));
@@ -266,6 +266,7 @@ int sessions_open(struct sessions *sessions, uint32_t tgid, uint32_t uid, uint64
 	session->opened_ns = session->window_ns = now_ns;
 	session->peer.tgid = tgid;
 	session->peer.uid = uid;
+	session->cgroup_id = cgroup_id;
 	*code = seat(sessions, session, &reason);
 	if (*code) {
 		free(session);

@@ -45,8 +45,9 @@ struct sessions_events {
 struct sessions *sessions_new(const struct sessions_events *events);
 void sessions_free(struct sessions *sessions); /* says nothing to anybody */
 
-/* Lets a connection in. -EUSERS with code and why: it is refused (and reported by `cut`); -ENOMEM. */
-int sessions_open(struct sessions *sessions, uint32_t tgid, uint32_t uid, uint64_t now_ns,
+/* Lets a connection in; cgroup_id 0: not known before its hello. -EUSERS with code and why: it is refused
+ * (and reported by `cut`); -ENOMEM. */
+int sessions_open(struct sessions *sessions, uint32_t tgid, uint32_t uid, uint64_t cgroup_id, uint64_t now_ns,
 		  struct session **out, const char **code, char *why, size_t why_size);
 /* At most PROTOCOL_LINE_MAX bytes, and only while sessions_wants. */
 void sessions_feed(struct session *session, const char *bytes, size_t size, uint64_t now_ns);

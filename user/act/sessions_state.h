@@ -18,8 +18,9 @@ struct session {
 	struct session *next_of_scope; /* welcomed ones */
 	struct session *next_over;     /* until they are reaped */
 	enum session_stage stage;
-	bool listed; /* in the index, under its scope */
-	bool joined; /* `left` is owed */
+	uint64_t cgroup_id; /* in which it is counted; 0 until it is known */
+	bool listed;        /* in the index, under its scope */
+	bool joined;        /* `left` is owed */
 	uint64_t opened_ns, hello_ns, owed_ns;
 	size_t unsent;
 	char *held; /* an unfinished line, or what came while it was being identified */
@@ -32,7 +33,7 @@ struct session {
 };
 
 struct index {
-	struct table *by_id, *by_scope, *by_process, *by_uid;
+	struct table *by_id, *by_scope, *by_process, *by_cgroup, *by_uid;
 };
 
 struct sessions {

@@ -21,7 +21,7 @@ enum { ORDERS = 1024, ACK_MS = 1000 };
 struct order {
 	char action[20]; /* its id at the gate */
 	struct ev_scope scope;
-	uint64_t heard[PEERS_OF_UID]; /* the peers that have answered, and count once */
+	uint64_t heard[PEERS_OF_CGROUP]; /* the peers that have answered, and count once */
 	uint32_t told, done, refused, failed;
 	uint64_t begun_ns;
 	char detail[PROTOCOL_DETAIL_SIZE]; /* of the last that did not do it */
@@ -251,7 +251,7 @@ static bool hear(struct order *order, const struct peer *peer)
 {
 	uint32_t answers = order->done + order->refused + order->failed;
 
-	if (!scope_equal(&order->scope, &peer->scope) || answers >= PEERS_OF_UID)
+	if (!scope_equal(&order->scope, &peer->scope) || answers >= PEERS_OF_CGROUP)
 		return false;
 	for (uint32_t i = 0; i < answers; i++)
 		if (order->heard[i] == peer->id)

@@ -84,6 +84,14 @@ static int identify_stranger(struct agent *agent, struct peer *peer, char *why, 
 	return 0;
 }
 
+/* Who is watched was looked at before; of anybody else nothing is read at the door. */
+static uint64_t place(void *context, uint32_t tgid)
+{
+	const struct watched *watched = watch_find(context, tgid, 0);
+
+	return watched ? watched->info.cgroup_id : 0;
+}
+
 static int identify(void *context, struct peer *peer, char *why, size_t why_size)
 {
 	struct agent *agent = context;
@@ -346,6 +354,7 @@ void peers_wire(struct agent *agent, struct app_socket_events *events)
 {
 	*events = (struct app_socket_events){
 		.context = agent,
+		.place = place,
 		.identify = identify,
 		.welcome = welcome,
 		.joined = joined,
