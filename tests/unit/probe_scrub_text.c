@@ -38,6 +38,19 @@ static void test_secrets(void **state)
 	becomes("password: \"never closed", "password: [removed]");
 }
 
+/* Sentences and values that begin like a statement and hold an apostrophe. */
+static void test_no_statements(void **state)
+{
+	(void)state;
+	becomes("failed with postgres://u:hunter2@db/x (can't connect)",
+		"failed with postgres://[removed]@db/x (can $1");
+	becomes("could not set token=hunter2, it's gone", "could not set token=[removed], it $1");
+	becomes("API_TOKEN=with hunter2, it's long", "API_TOKEN=[removed]");
+	becomes("update t set password = 'a b' where n = 'c'",
+		"update t set password = [removed] where n = $1");
+	becomes("select 'token=abc' from t", "select $1 from t");
+}
+
 static void test_report(void **state)
 {
 	static const char report[] =
@@ -59,7 +72,9 @@ static void test_report(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_secrets), cmocka_unit_test(test_report)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_secrets),
+					   cmocka_unit_test(test_no_statements),
+					   cmocka_unit_test(test_report)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,8 @@
 #define REMOVED "[removed]"
 
 enum {
-	GROWTH = 4, /* the shortest secret, "://a@", becomes less than four times as long */
+	GROWTH = 4,     /* the shortest secret, "://a@", becomes less than four times as long */
+	SQL_GROWTH = 3, /* "1" becomes "$10" */
 	ENV_NAME = 3,
 	SPACES = 2, /* between a key, its sign and its value */
 };
@@ -150,10 +151,10 @@ static const char *user_part(struct out *out, const char *at, const char *end)
 	return host;
 }
 
-static void scrub_words(struct out *out, const char *line, const char *at, const char *end)
+static void scrub_words(struct out *out, const char *line, const char *end)
 {
-	bool inside = at > line && is_word(at[-1]);
-	const char *next;
+	const char *at = line, *next;
+	bool inside = false;
 
 	while (at < end) {
 		next = inside ? NULL : key_value(out, line, at, end);
@@ -195,23 +196,42 @@ static const char *statement_of(const char *line, const char *end)
 	return NULL;
 }
 
+/*
+ * Words first, over the whole line: what looks like a statement may be a sentence ("failed with postgres://…,
+ * can't connect") or the value of a variable. Its literals then, and words once more, since what stood in a
+ * literal may have kept them apart.
+ */
 static void scrub_line(struct out *out, const char *line, const char *end)
 {
-	const char *statement = statement_of(line, end);
-	size_t size = statement ? (size_t)(end - statement) : 0;
-	char *normal = statement ? malloc(size * 3 + 1) : NULL; /* "1" becomes "$10" */
+	struct out words = {.room = (size_t)(end - line) * GROWTH + sizeof(REMOVED)};
+	const char *statement, *words_end;
+	char *normal = NULL;
+	size_t size = 0;
 
-	scrub_words(out, line, line, statement ? statement : end);
+	words.text = malloc(words.room);
+	if (!words.text) { /* what cannot be told is left out */
+		put(out, REMOVED, strlen(REMOVED));
+		return;
+	}
+	scrub_words(&words, line, end);
+	words_end = words.text + words.size;
+	statement = statement_of(words.text, words_end);
+	if (statement)
+		size = (size_t)(words_end - statement) * SQL_GROWTH + 1;
+	normal = statement ? malloc(size) : NULL;
+	put(out, words.text, (size_t)((statement ? statement : words_end) - words.text));
 	if (normal)
-		put(out, normal, sql_normalise(statement, size, normal, size * 3 + 1));
-	else if (statement) /* what cannot be told is left out */
+		scrub_words(out, normal,
+			    normal + sql_normalise(statement, (size_t)(words_end - statement), normal, size));
+	else if (statement)
 		put(out, REMOVED, strlen(REMOVED));
 	free(normal);
+	free(words.text);
 }
 
 char *scrub_text(const char *text, size_t size, size_t *out_size)
 {
-	struct out out = {.room = size * GROWTH + sizeof(REMOVED)};
+	struct out out = {.room = size * GROWTH * SQL_GROWTH * GROWTH + sizeof(REMOVED)};
 	const char *end = text + size;
 
 	out.text = malloc(out.room + 1);

@@ -5,7 +5,7 @@
  * Nobody can know each secret by its looks. What goes is what is marked as one: the user part of an address
  * ("postgres://[removed]@db"), the value of a key that ends in password, token, secret and the like, the
  * value of an environment variable ("NAME=…"), and the literals of SQL. Ruby's own report has none of these
- * and comes through unchanged. Idempotent.
+ * and comes through unchanged. A second time finds no secret that the first has left in.
  */
 #ifndef LAPIDARY_SCRUB_H
 #define LAPIDARY_SCRUB_H
