@@ -9,6 +9,7 @@
 #define LAPIDARY_TESTS_DYING_H
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
@@ -20,10 +21,12 @@
 #include <sys/stat.h>
 #include <sys/user.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include "bpf/event.h"
 #include "user/elf/unwind.h"
 
+enum { DYING_SECONDS = 30 }; /* no step takes a tenth of it */
 enum { DYING_SOURCES = 64, DYING_STACK = 128 * 1024, DYING_THREAD = 3, DYING_ROOMY = 40 };
 
 struct dying {
@@ -68,7 +71,10 @@ static inline void dying_child(const char *library, int number)
 	void *handle = dlopen(library, RTLD_NOW);
 	void (*entry)(int) = handle ? (void (*)(int))dlsym(handle, "entry") : NULL;
 	int null = open("/dev/null", O_RDWR);
+	sigset_t none;
 
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	dup2(null, 2);
 	for (int i = 1; i < NSIG; i++)
 		signal(i, SIG_DFL); /* a sanitizer's handlers as well */
@@ -147,6 +153,33 @@ static inline void dying_take_stack(struct dying *dying)
 	close(fd);
 }
 
+/* SIGCHLD is blocked, so that one that came before the wait ends it. */
+static inline sigset_t dying_block(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	assert_int_equal(sigprocmask(SIG_BLOCK, &set, NULL), 0);
+	return set;
+}
+
+/* The next child or thread of one that stops or ends; the test fails when none does in time. */
+static inline pid_t dying_wait(pid_t child, int *status)
+{
+	const sigset_t set = dying_block();
+	const struct timespec most = {.tv_sec = DYING_SECONDS};
+	pid_t pid;
+
+	while ((pid = waitpid(-1, status, __WALL | WNOHANG)) == 0)
+		if (sigtimedwait(&set, NULL, &most) < 0 && errno == EAGAIN) {
+			kill(child, SIGKILL);
+			fail_msg("%d neither stopped nor ended in %d s", child, DYING_SECONDS);
+		}
+	assert_true(pid > 0);
+	return pid;
+}
+
 /* Runs entry(number) of the library up to its fatal signal; signals that it handles itself pass. */
 static inline struct dying *dying_start(const char *library, int number)
 {
@@ -155,12 +188,12 @@ static inline struct dying *dying_start(const char *library, int number)
 	int status;
 
 	assert_non_null(dying);
+	dying_block();
 	dying->child = fork();
 	if (dying->child == 0)
 		dying_child(library, number);
 	for (;;) {
-		dying->pid = waitpid(-1, &status, __WALL);
-		assert_true(dying->pid > 0);
+		dying->pid = dying_wait(dying->child, &status);
 		assert_true(WIFSTOPPED(status));
 		if (WSTOPSIG(status) != SIGUSR1)
 			break;
@@ -221,8 +254,10 @@ static inline size_t dying_ask_gdb(const struct dying *dying, uint64_t *pcs, siz
 
 static inline void dying_end(struct dying *dying)
 {
+	int status;
+
 	kill(dying->child, SIGKILL);
-	while (waitpid(-1, NULL, __WALL) != dying->child)
+	while (dying_wait(dying->child, &status) != dying->child)
 		;
 	for (size_t i = 0; i < dying->source_count; i++) {
 		if (dying->sources[i].fd >= 0)
