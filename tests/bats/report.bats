@@ -131,7 +131,20 @@ probe_detached() {
 	wait_until 15 one_ended "$(process_pid victim10)"
 	BUNDLE=$(lap crashes --json | jq -r --argjson pid "$(process_pid victim10)" '.crashes[] | select(.pid == $pid) | .bundle')
 	[ ! -e "$BUNDLE/stderr.txt" ]
-	jq -e '.stderr.state == "missing"' "$BUNDLE/report.json"
+	jq -e '.stderr.state == "missing" and .stderr.why == "stderr_capture is off"' "$BUNDLE/report.json"
+}
+
+@test "a signal's default action: it is final that nothing was written" {
+	agent_start
+	obey_start victim11
+	watch_wait "$(process_pid victim11)"
+	obey_and_die victim11 "require 'crashy'; Crashy.sig_dfl"
+	wait_until 15 one_ended "$(process_pid victim11)"
+	BUNDLE=$(lap crashes --json | jq -r --argjson pid "$(process_pid victim11)" '.crashes[] | select(.pid == $pid) | .bundle')
+	REPORT=$(<"$BUNDLE/report.json")
+	check "$REPORT" '.exit.signal == "SIGSEGV"'
+	check "$REPORT" '.stderr.state == "missing" and (.stderr.why | startswith("nothing was written after the fault"))'
+	check "$REPORT" '.parts.stderr.why == .stderr.why'
 }
 
 one_ended() {

@@ -211,6 +211,8 @@ int reports_start(struct agent *agent); /* after the drop of privileges; says it
 void report_written(struct agent *agent, const struct ev_written *ev);
 /* Its report has been handed to the store: what it wrote may follow. */
 void report_crash(struct agent *agent, const struct crash *crash);
+/* Why nothing that the process wrote will ever be joined to the crash, static; NULL: it may be. */
+const char *report_absent(const struct agent *agent, const struct crash *crash);
 void report_ended(struct agent *agent, const struct ev_head *exit);
 void reports_settle(struct agent *agent); /* when the rings are empty */
 void reports_tick(struct agent *agent);

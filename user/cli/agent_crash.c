@@ -266,6 +266,7 @@ void crash_examined(struct agent *agent, const struct examination *x, const stru
 		.stack_limit = agent->config.stack_bytes,
 		.unwound = unwound,
 		.unwound_why = why,
+		.stderr_why = report_absent(agent, &x->crash),
 		.ruby_stack = x->ruby_stack,
 		.diagnoses = agent->diagnoses,
 		.flight = x->flight,

@@ -214,16 +214,30 @@ static bool is_wanted(const struct agent *agent, const struct crash *crash)
 	return strcmp(capture, "none") != 0;
 }
 
+static bool gave_up(const struct crash *crash)
+{
+	return crash->fatal.kind == FATAL_BUG || crash->fatal.kind == FATAL_ASSERT;
+}
+
+const char *report_absent(const struct agent *agent, const struct crash *crash)
+{
+	if (strcmp(agent->config.stderr_capture, "off") == 0)
+		return "stderr_capture is off";
+	if (!is_wanted(agent, crash))
+		return "capture is none for this app";
+	if (!gave_up(crash) && !crash->has_fault)
+		return "there was no fault that it could have written about";
+	if (!gave_up(crash) && crash->fault.handler <= 1)
+		return "nothing was written after the fault: the signal's default action ended the process";
+	return NULL;
+}
+
 void report_crash(struct agent *agent, const struct crash *crash)
 {
-	bool gave_up = crash->fatal.kind == FATAL_BUG || crash->fatal.kind == FATAL_ASSERT;
-	struct ev_head of = gave_up ? crash->fatal.head : crash->fault.head;
+	struct ev_head of = gave_up(crash) ? crash->fatal.head : crash->fault.head;
 	struct written *written;
 
-	/* nobody was there who could have written */
-	if (!gave_up && (!crash->has_fault || crash->fault.handler <= 1))
-		return;
-	if (strcmp(agent->config.stderr_capture, "off") == 0 || !is_wanted(agent, crash))
+	if (report_absent(agent, crash))
 		return;
 	of.tgid = crash->process.tgid;
 	of.start_ns = crash->process.start_ns;

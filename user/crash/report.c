@@ -139,7 +139,7 @@ static char *report_print(struct facts *facts, const char *evidence, const struc
 	cJSON_AddItemToObject(json, "auxv", part_auxv(input));
 	cJSON_AddItemToObject(json, "gems", part_gems(input));
 	cJSON_AddItemToObject(json, "capture", part_capture(input));
-	cJSON_AddItemToObject(json, "stderr", part_stderr());
+	cJSON_AddItemToObject(json, "stderr", part_stderr(input));
 	json_add_count(json, "lost_records", crash->lost_records);
 	cJSON_AddItemToObject(json, "parts", part_states(input));
 	printed = cJSON_Print(json);

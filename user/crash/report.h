@@ -52,10 +52,11 @@ struct crash_input {
 	const struct ev_window *windows; /* WINDOW_COUNT; may be NULL: none */
 	size_t stack_limit;              /* of the capture; 0: EV_STACK_LARGE */
 	const struct unwind_result *unwound; /* what the examiner made of registers and stack; may be NULL */
-	const char *unwound_why;             /* why it is NULL: "the examiner died of SIGSEGV"; may be NULL */
-	const struct ev_ruby *ruby_stack;    /* may be NULL: no such record came */
-	const struct diagnoses *diagnoses;   /* known patterns; may be NULL */
-	const char *flight;                  /* events.jsonl, may be NULL */
+	const char *stderr_why;            /* why nothing that it wrote will ever be added; NULL: it may be */
+	const char *unwound_why;           /* why it is NULL: "the examiner died of SIGSEGV"; may be NULL */
+	const struct ev_ruby *ruby_stack;  /* may be NULL: no such record came */
+	const struct diagnoses *diagnoses; /* known patterns; may be NULL */
+	const char *flight;                /* events.jsonl, may be NULL */
 	size_t flight_size;
 	uint64_t wall_offset_ns;                          /* CLOCK_REALTIME minus CLOCK_BOOTTIME */
 	const char *host, *agent_version, *server, *ruby; /* ruby: its version */

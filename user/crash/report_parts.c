@@ -212,13 +212,13 @@ cJSON *part_code(const struct crash_input *input)
 	return json;
 }
 
-/* What the process wrote comes after the report: the store amends this section. */
-cJSON *part_stderr(void)
+/* What the process wrote comes after the report, if it could write: the store amends this section. */
+cJSON *part_stderr(const struct crash_input *input)
 {
 	cJSON *json = cJSON_CreateObject();
 
 	cJSON_AddStringToObject(json, "state", "missing");
-	cJSON_AddStringToObject(json, "why", STDERR_NOT_YET);
+	cJSON_AddStringToObject(json, "why", input->stderr_why ? input->stderr_why : STDERR_NOT_YET);
 	cJSON_AddNullToObject(json, "file");
 	cJSON_AddNumberToObject(json, "bytes", 0);
 	return json;

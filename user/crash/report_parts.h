@@ -25,7 +25,7 @@ cJSON *part_gems(const struct crash_input *input);
 cJSON *part_capture(const struct crash_input *input);
 cJSON *part_auxv(const struct crash_input *input);
 cJSON *part_code(const struct crash_input *input);
-cJSON *part_stderr(void);
+cJSON *part_stderr(const struct crash_input *input);
 /* What of the report is complete, partial or missing, and why: {"registers":{"state","why"},…}. */
 cJSON *part_states(const struct crash_input *input);
 

@@ -195,6 +195,6 @@ cJSON *part_states(const struct crash_input *input)
 	native_state(states, input);
 	ruby_state(states, input);
 	core_state(states, input);
-	state(states, "stderr", "missing", "%s", STDERR_NOT_YET);
+	state(states, "stderr", "missing", "%s", input->stderr_why ? input->stderr_why : STDERR_NOT_YET);
 	return states;
 }
