@@ -222,7 +222,8 @@ static void depth_width_and_length_have_limits(void **state)
 {
 	struct app_message message;
 	const char *code;
-	char *line, *many;
+	static char many[PROTOCOL_LINE_MAX];
+	char *line;
 	size_t at;
 
 	(void)state;
@@ -243,7 +244,6 @@ static void depth_width_and_length_have_limits(void **state)
 	free(line);
 
 	for (int values = 1000; values <= 1030; values += 30) {
-		many = malloc(PROTOCOL_LINE_MAX);
 		at = (size_t)sprintf(many, "{\"type\":\"state\",\"state\":\"serving\",\"x\":[1");
 		for (int i = 1; i < values; i++)
 			at += (size_t)sprintf(many + at, ",1");
@@ -251,7 +251,6 @@ static void depth_width_and_length_have_limits(void **state)
 		assert_int_equal(read_line(many, &message, &code), values == 1000 ? 0 : -EBADMSG);
 		if (values > 1000)
 			assert_string_equal(code, "too_many");
-		free(many);
 	}
 }
 
