@@ -124,7 +124,8 @@ static void draw_unwound(struct made *made)
 		/* what every build exports, what debug symbols name, and what nothing does */
 		const char *symbol = draw(3) == 0 ? "" : draw(2) ? "inner_function" : "rb_str_new";
 
-		made_frame(made, function + draw(16), function, base == MADE_LIBC ? "" : symbol);
+		made_frame(made, function + draw(16), function, base == MADE_LIBC ? "" : symbol)
+			->symbol_from = draw(2) ? UNWIND_DEBUG_SYMBOLS : UNWIND_FULL_SYMBOLS;
 	}
 	/* the outermost of it is the method that bytecode called */
 	made_ruby(made, made->unwound.frames[made->unwound.count - 1].function, "exec");
@@ -151,8 +152,8 @@ static void shuffle_regions(struct made *made)
 	}
 }
 
-/* Another host: no debug symbols of libc and Ruby, other callers beyond the bytecode, another order of maps.
- */
+/* Another host: no debug files, no symbols of libc and Ruby, other callers beyond the bytecode, another order
+ * of maps. */
 static void unwind_elsewhere(struct made *made)
 {
 	uint64_t slide = (draw(1 << 20) + 1) << 12;
@@ -165,7 +166,8 @@ static void unwind_elsewhere(struct made *made)
 	for (size_t i = 0; i < count; i++) {
 		struct unwind_frame *frame = &made->unwound.frames[i];
 
-		if (is_shared(frame->pc) && strncmp(frame->symbol, "rb_", 3) != 0)
+		if (frame->symbol_from == UNWIND_DEBUG_SYMBOLS ||
+		    (is_shared(frame->pc) && strncmp(frame->symbol, "rb_", 3) != 0))
 			frame->symbol[0] = '\0';
 		frame->pc += slide;
 		frame->function += slide;
@@ -251,6 +253,7 @@ static void test_different_unwound(void **state)
 		method = &made.unwound.frames[made.unwound.count - 2];
 		fingerprint(&made, first);
 		snprintf(method->symbol, sizeof(method->symbol), "another_function");
+		method->symbol_from = UNWIND_FULL_SYMBOLS;
 		fingerprint(&made, second);
 		assert_string_not_equal(first, second);
 		made.crash.fault.address = 0x5555555555;

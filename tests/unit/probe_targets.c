@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Which files are probed, with a real spawner, examiner and kernel (needs root, otherwise skipped). */
 #include "tests/unit/probe_targets.h"
-#include <sched.h>
 #include <sys/mount.h>
 
 #define MS 1000000ull

@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -178,7 +179,8 @@ static inline void map_file(const char *path)
 	close(fd);
 }
 
-/* Told "mPATH": maps it; "qPATH": calls its PQsendQuery ten times; answers with a byte. */
+/* Told "mPATH": maps it; "cPATH": makes it its root; "nPATH": that, in mounts of its own; "qPATH": calls its
+ * PQsendQuery ten times; answers with a byte. */
 static inline void child_main(int from, int to)
 {
 	char line[256];
@@ -186,6 +188,9 @@ static inline void child_main(int from, int to)
 	while (read(from, line, sizeof(line)) == sizeof(line)) {
 		if (line[0] == 'm') {
 			map_file(line + 1);
+		} else if (line[0] == 'c' || line[0] == 'n') {
+			if ((line[0] == 'n' && unshare(CLONE_NEWNS) != 0) || chroot(line + 1) != 0)
+				_exit(1);
 		} else {
 			void *library = dlopen(line + 1, RTLD_NOW);
 			int (*send)(void *, const char *) =
@@ -239,8 +244,8 @@ static inline void child_tell(const struct child *child, char what, const char *
 	assert_int_equal(read(child->from, &byte, 1), 1);
 }
 
-/* Hands the executable mapping of that file to the targets, as the mmap record would. */
-static inline void show(const struct child *child, const char *path, bool watched)
+/* Its executable mapping of that file; path is borrowed. */
+static inline struct maps_region mapping_of(const struct child *child, const char *path)
 {
 	char name[64], line[512], found[256];
 	struct maps_region region = {.path = path};
@@ -264,6 +269,14 @@ static inline void show(const struct child *child, const char *path, bool watche
 	fclose(maps);
 	if (!region.end)
 		fail_msg("%s is not mapped by %d", path, child->pid);
+	return region;
+}
+
+/* Hands it to the targets, as the mmap record would. */
+static inline void show(const struct child *child, const char *path, bool watched)
+{
+	struct maps_region region = mapping_of(child, path);
+
 	targets_mapping(bench.targets, child->pid, watched ? child->start_ns : 0, &region);
 }
 

@@ -138,7 +138,8 @@ static int ask(struct examiners *examiners, struct examination *x)
 		const struct maps_region *region = &x->regions[i];
 
 		sources[i] = (struct unwind_source){region->start, region->end, region->offset,
-						    targets_copy(examiners->agent->targets, region), -1};
+						    targets_copy(examiners->agent->targets, region),
+						    targets_copy_debug(examiners->agent->targets, region)};
 		if (strcmp(region->path, "[vdso]") == 0)
 			question.vdso = region->start;
 	}

@@ -35,7 +35,7 @@ struct frame_line {
 	const char *language; /* "C", "Ruby", "C for Ruby" */
 	char what[160];       /* "rb_ary_each+0x4c", "app/shop.rb:12 in 'block in total'" */
 	char where[96];       /* "libruby-3.1.so.3.1 +0x1b530" */
-	const char *how;      /* "" or what lowers the confidence */
+	const char *how;      /* "", what lowers the confidence, or whose name it is */
 	char key[192]; /* what makes two frames the same on two hosts: symbol or offset, module, method */
 };
 /* Frames of the interleaved stack, or of both lists one after the other in a report without it. */

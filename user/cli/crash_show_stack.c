@@ -68,7 +68,7 @@ static void pick(const cJSON *report, int number, const cJSON **native, const cJ
 		*ruby = cJSON_GetArrayItem(rubies, number - count);
 }
 
-static const char *how_text(const cJSON *native)
+static const char *doubt_text(const cJSON *native)
 {
 	const char *how = json_text(native, "how");
 
@@ -77,6 +77,14 @@ static const char *how_text(const cJSON *native)
 	if (!strcmp(how, "resumed"))
 		return "what the jump left on the stack";
 	return json_true(native, "interrupted") ? "interrupted by a signal" : "";
+}
+
+static const char *how_text(const cJSON *native)
+{
+	const char *doubt = doubt_text(native);
+	bool debug = !strcmp(json_text(native, "symbol_from"), "debug_file");
+
+	return *doubt || !debug ? doubt : "name by its debug file";
 }
 
 static void native_text(const cJSON *native, struct frame_line *out)
@@ -130,7 +138,7 @@ void frame_line(const cJSON *report, int number, struct frame_line *out)
 		text_copy(out->what, sizeof(out->what), text);
 		snprintf(out->key, sizeof(out->key), "%.60s %.100s", json_text(ruby, "method"),
 			 text_base(json_text(ruby, "path")));
-	} else if (!*out->how) {
+	} else if (!*doubt_text(native)) {
 		size_t used = strlen(out->what);
 
 		text_add(out->what, sizeof(out->what), &used, ", Ruby's '%.60s'", json_text(ruby, "method"));

@@ -43,12 +43,18 @@ static uint64_t add_module(uint64_t digest, const char *path)
 	return digest_text(digest, name);
 }
 
+/* What its debug file calls it is not: the next host may have no such file. */
+static bool is_everywhere(const struct frame *frame)
+{
+	return frame->symbol[0] && frame->symbol_from != UNWIND_DEBUG_SYMBOLS;
+}
+
 /* The function of a frame in code that is not everybody's. */
 static uint64_t function_token(const struct crash_input *input, const struct frame *frame)
 {
 	uint64_t token = add_module(DIGEST_START, frame->path), offset = 0;
 
-	if (frame->symbol[0])
+	if (is_everywhere(frame))
 		return digest_text(token, frame->symbol);
 	if (frame->function && frame->region)
 		return add_number(token, frame->function - frame->region->start + frame->region->offset);
@@ -72,7 +78,7 @@ static uint64_t shared_token(const struct frames *frames, size_t at)
 	uint64_t token = add_number(DIGEST_START, frame->kind);
 
 	if (frame->kind == MODULE_RUBY && at + 1 < frames->count && is_own_code(frame + 1) &&
-	    !strncmp(frame->symbol, "rb_", 3))
+	    is_everywhere(frame) && !strncmp(frame->symbol, "rb_", 3))
 		token = digest_text(token, frame->symbol);
 	return token;
 }

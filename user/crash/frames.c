@@ -57,6 +57,7 @@ static void add_unwound(const struct crash_input *input, struct frames *frames)
 				  .interrupted = from->interrupted,
 				  .symbol = from->symbol,
 				  .symbol_offset = from->symbol_offset,
+				  .symbol_from = from->symbol_from,
 			  });
 	}
 }
@@ -89,6 +90,17 @@ static const struct ev_ruby_frame *ruby_frames(const struct crash_input *input, 
 
 	*count = !ruby ? 0 : ruby->count < EV_RUBY_FRAMES ? ruby->count : EV_RUBY_FRAMES;
 	return ruby ? ruby->frames : NULL;
+}
+
+/*
+ * With the names that every host has: what is blamed, and so the fingerprint, must not depend on debug files
+ * that are installed on one.
+ */
+static void hide_debug_names(const struct crash_input *input, struct frames *frames, bool hide)
+{
+	for (size_t i = 0; frames->unwound && i < frames->count; i++)
+		if (frames->list[i].symbol_from == UNWIND_DEBUG_SYMBOLS)
+			frames->list[i].symbol = hide ? "" : input->unwound->frames[i].symbol;
 }
 
 static size_t find_reach(const struct crash_input *input, const struct frames *frames)
@@ -140,7 +152,9 @@ struct frames *frames_new(const struct crash_input *input)
 		add_unwound(input, frames);
 	else
 		add_scanned(input, frames);
+	hide_debug_names(input, frames, true);
 	frames->reach = find_reach(input, frames);
+	hide_debug_names(input, frames, false);
 	return frames;
 }
 

@@ -21,6 +21,7 @@ struct frame {
 	bool interrupted;   /* by a signal: pc is no return address */
 	const char *symbol; /* borrowed; "" when none is known */
 	uint32_t symbol_offset;
+	enum unwind_symbols symbol_from;
 };
 
 struct frames {

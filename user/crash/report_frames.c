@@ -13,6 +13,13 @@ static const char *const hows[] = {
 	[UNWIND_SCANNED] = "stack_scan",
 };
 
+static const char *const symbols[] = {
+	[UNWIND_NO_SYMBOLS] = "none",
+	[UNWIND_DYNAMIC_SYMBOLS] = "dynamic",
+	[UNWIND_FULL_SYMBOLS] = "full",
+	[UNWIND_DEBUG_SYMBOLS] = "debug_file",
+};
+
 static void add_hex_or_null(cJSON *object, const char *key, uint64_t value)
 {
 	if (value)
@@ -39,6 +46,12 @@ static void add_place(cJSON *json, const struct crash_input *input, const struct
 		cJSON_AddNullToObject(json, "offset");
 }
 
+static enum unwind_symbols symbol_from(const struct frame *frame)
+{
+	return frame->symbol[0] && frame->symbol_from <= UNWIND_DEBUG_SYMBOLS ? frame->symbol_from
+									      : UNWIND_NO_SYMBOLS;
+}
+
 cJSON *part_frames(const struct crash_input *input, const struct frames *frames)
 {
 	cJSON *list = cJSON_CreateArray();
@@ -54,6 +67,7 @@ cJSON *part_frames(const struct crash_input *input, const struct frames *frames)
 			json_add_count(json, "symbol_offset", frame->symbol_offset);
 		else
 			cJSON_AddNullToObject(json, "symbol_offset");
+		cJSON_AddStringToObject(json, "symbol_from", symbols[symbol_from(frame)]);
 		add_hex_or_null(json, "function", frame->function);
 		cJSON_AddStringToObject(json, "how",
 					frame->how <= UNWIND_SCANNED && frame->how ? hows[frame->how]
@@ -161,7 +175,6 @@ static const struct maps_region *region_of_module(const struct crash_input *inpu
 
 cJSON *part_modules(const struct crash_input *input)
 {
-	static const char *const symbols[] = {"none", "dynamic", "full", "debug_file"};
 	const struct unwind_result *unwound = input->unwound;
 	cJSON *list = cJSON_CreateArray();
 
@@ -178,7 +191,9 @@ cJSON *part_modules(const struct crash_input *input)
 		add_hex_or_null(json, "dynamic", module->dynamic);
 		add_hex_or_null(json, "entry", module->entry);
 		cJSON_AddBoolToObject(json, "tables", module->tables);
-		cJSON_AddStringToObject(json, "symbols", symbols[module->symbols < 4 ? module->symbols : 0]);
+		cJSON_AddStringToObject(
+			json, "symbols",
+			symbols[module->symbols <= UNWIND_DEBUG_SYMBOLS ? module->symbols : 0]);
 		cJSON_AddItemToArray(list, json);
 	}
 	return list;

@@ -22,4 +22,24 @@ enum {
  */
 int64_t distil(int fd, int out_fd);
 
+enum {
+	DISTIL_SYMBOLS_MAX = 24 << 20, /* of names and addresses; Debian's libruby has 1 MiB, libcrypto 2 */
+	DISTIL_SUMMED_MAX = 128 << 20, /* of a file that is known by the sum over its bytes alone */
+};
+
+/* By what a file knows the separate one with its symbols: its build-id, or where it has none a CRC. */
+struct distil_debug {
+	uint8_t build_id_len;
+	uint8_t build_id[20];
+	uint8_t pad[3];
+	uint32_t crc; /* of the whole file, when build_id_len is 0 */
+};
+
+/*
+ * The same of a separate debug file, and of that only the symbol table with its names, wholly or not at all.
+ * Returns the bytes copied, or: -ESTALE when it belongs to another build, -ENODATA it has no symbols, -EFBIG
+ * more of them than DISTIL_SYMBOLS_MAX, -ENOEXEC no ELF file or damaged, another -errno.
+ */
+int64_t distil_debug(int fd, int out_fd, const struct distil_debug *wanted);
+
 #endif

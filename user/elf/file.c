@@ -187,8 +187,8 @@ ssize_t elf_file_read(const struct elf_file *file, uint64_t address, void *out, 
 	return err ? err : (ssize_t)size;
 }
 
-/* Walks the notes of one segment; name and content are padded to 4 bytes. */
-static size_t find_build_id(const uint8_t *notes, size_t size, uint8_t *out)
+/* Name and content of a note are padded to 4 bytes. */
+size_t elf_notes_build_id(const uint8_t *notes, size_t size, uint8_t out[ELF_FILE_BUILD_ID_MAX])
 {
 	size_t at = 0;
 
@@ -223,7 +223,7 @@ size_t elf_file_build_id(const struct elf_file *file, uint8_t out[ELF_FILE_BUILD
 			size = sizeof(notes);
 		if (read_exactly(file->fd, notes, size, file->notes[i].offset) != 0)
 			continue;
-		length = find_build_id(notes, size, out);
+		length = elf_notes_build_id(notes, size, out);
 		if (length > 0)
 			return length;
 	}

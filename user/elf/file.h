@@ -41,5 +41,7 @@ ssize_t elf_file_read(const struct elf_file *file, uint64_t address, void *out, 
 
 /* Copies the GNU build-id and returns its length, 0 when there is none. */
 size_t elf_file_build_id(const struct elf_file *file, uint8_t out[ELF_FILE_BUILD_ID_MAX]);
+/* The same out of the bytes of a section or segment of notes. */
+size_t elf_notes_build_id(const uint8_t *notes, size_t size, uint8_t out[ELF_FILE_BUILD_ID_MAX]);
 
 #endif

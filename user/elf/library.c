@@ -10,6 +10,7 @@
 #include "user/base/text.h"
 #include "user/elf/accessor.h"
 #include "user/elf/code.h"
+#include "user/elf/debug_link.h"
 #include "user/elf/file.h"
 #include "user/elf/library.h"
 #include "user/elf/placement.h"
@@ -323,6 +324,7 @@ static int examine(struct examination *x, int fd)
 	if (err)
 		return err;
 	x->out->build_id_len = elf_file_build_id(x->file, x->out->build_id);
+	x->out->symbol_table = debug_link_read(x->file, x->out->debug_link, &x->out->debug_crc);
 	for (int i = 0; i < NAME_COUNT; i++)
 		x->symbols[i] = (struct symbol){.name = names[i], .data = i == NAME_RUBY_VERSION};
 	err = symbols_find(x->file, x->symbols, NAME_COUNT);

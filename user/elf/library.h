@@ -35,7 +35,8 @@ struct library {
 	uint32_t site_count;
 	uint8_t build_id_len;
 	uint8_t build_id[20];
-	uint8_t pad[3];
+	uint8_t symbol_table; /* 1: it names its static functions itself (.symtab) */
+	uint8_t pad[2];
 	char version[16]; /* Ruby's ruby_version ("3.1.7"), else "" */
 	struct libpq_layout layout;
 	struct ruby_layout ruby; /* of a Ruby, else zero */
@@ -43,6 +44,10 @@ struct library {
 	 */
 	uint64_t code_offset, code_address;
 	struct library_site sites[LIBRARY_SITES];
+	char debug_link[64]; /* .gnu_debuglink: the base name of the file with its symbols, "" when it says
+				none */
+	uint32_t debug_crc;  /* of that file */
+	uint32_t reserved;
 	char problem[128]; /* why something is missing: one line, "" when all was found */
 };
 

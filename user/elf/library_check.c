@@ -6,6 +6,7 @@
  */
 #include <string.h>
 #include "user/base/text.h"
+#include "user/elf/debug_link.h"
 #include "user/elf/library.h"
 
 enum { MEMBER_MAX = 65536, STRIDE_MAX = 4096, LAST_OP_MAX = 4096 };
@@ -58,8 +59,10 @@ bool library_check(struct library *library, uint64_t file_size)
 	    (library->kind == LIBRARY_NEITHER && library->site_count > 0))
 		return false;
 	if (!is_text(library->version, sizeof(library->version)) ||
-	    !is_text(library->problem, sizeof(library->problem)) || !check_layout(&library->layout) ||
-	    !check_ruby(&library->ruby))
+	    !is_text(library->problem, sizeof(library->problem)) || library->symbol_table > 1 ||
+	    !is_text(library->debug_link, sizeof(library->debug_link)) ||
+	    (library->debug_link[0] && !debug_link_is_name(library->debug_link)) ||
+	    !check_layout(&library->layout) || !check_ruby(&library->ruby))
 		return false;
 	for (uint32_t i = 0; i < library->site_count; i++)
 		if (!check_site(&library->sites[i], file_size))

@@ -30,6 +30,14 @@ enum unwind_how {
 	UNWIND_SCANNED,       /* a word on the stack that follows a call instruction: lower confidence */
 };
 
+/* Which table a name is from. */
+enum unwind_symbols {
+	UNWIND_NO_SYMBOLS,
+	UNWIND_DYNAMIC_SYMBOLS, /* what the file exports */
+	UNWIND_FULL_SYMBOLS,    /* its own full table */
+	UNWIND_DEBUG_SYMBOLS,   /* that of a separate debug file */
+};
+
 struct unwind_frame {
 	uint64_t pc;            /* a return address for all but the first and those a signal interrupted */
 	uint64_t sp;            /* the stack pointer in this frame; 0: not known */
@@ -38,6 +46,8 @@ struct unwind_frame {
 	uint8_t how;            /* enum unwind_how */
 	uint8_t interrupted;    /* 1: a signal interrupted it, pc is not a return address */
 	uint32_t symbol_offset; /* pc from the symbol's start */
+	uint32_t symbol_from;   /* enum unwind_symbols */
+	uint32_t reserved;
 	char symbol[UNWIND_SYMBOL]; /* demangled, "" when none covers it */
 };
 
@@ -49,7 +59,7 @@ struct unwind_module {
 	uint64_t entry;      /* e_entry, in memory */
 	uint32_t region;     /* index of the caller's module that this is about */
 	uint8_t tables;      /* 1: it has unwind tables */
-	uint8_t symbols;     /* 0 none, 1 dynamic, 2 full table, 3 from a separate debug file */
+	uint8_t symbols;     /* enum unwind_symbols: the best of its tables */
 	uint8_t readable;    /* 0: no copy of the file was at hand */
 	uint8_t reserved;
 };

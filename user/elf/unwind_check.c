@@ -6,14 +6,15 @@
 static bool check_module(const struct unwind_module *module, size_t source_count)
 {
 	return module->start < module->end && module->region < source_count && module->tables <= 1 &&
-	       module->symbols <= 3 && module->readable <= 1;
+	       module->symbols <= UNWIND_DEBUG_SYMBOLS && module->readable <= 1;
 }
 
 static bool check_frame(struct unwind_frame *frame, const struct unwind_result *result)
 {
 	if (frame->module != UNWIND_NO_MODULE && frame->module >= result->module_count)
 		return false;
-	if (frame->how < UNWIND_REGISTERS || frame->how > UNWIND_SCANNED || frame->interrupted > 1)
+	if (frame->how < UNWIND_REGISTERS || frame->how > UNWIND_SCANNED || frame->interrupted > 1 ||
+	    frame->symbol_from > UNWIND_DEBUG_SYMBOLS)
 		return false;
 	frame->symbol[UNWIND_SYMBOL - 1] = '\0';
 	text_clean(frame->symbol);

@@ -58,9 +58,11 @@ struct wanted {
 	const char *name;  /* best so far */
 	uint64_t start;
 	bool global;
+	enum unwind_symbols from;
 };
 
 struct search {
+	enum unwind_symbols table;           /* the one that is being searched */
 	struct wanted wanted[UNWIND_FRAMES]; /* by address */
 	size_t count;
 };
@@ -73,7 +75,7 @@ static int by_address(const void *a, const void *b)
 }
 
 /* Of two that cover it: the one that starts later, then the one that others may call. */
-static void offer(struct wanted *wanted, const GElf_Sym *symbol, const char *name)
+static void offer(struct wanted *wanted, const GElf_Sym *symbol, const char *name, enum unwind_symbols from)
 {
 	bool global = GELF_ST_BIND(symbol->st_info) == STB_GLOBAL;
 
@@ -83,6 +85,7 @@ static void offer(struct wanted *wanted, const GElf_Sym *symbol, const char *nam
 	wanted->name = name;
 	wanted->start = symbol->st_value;
 	wanted->global = global;
+	wanted->from = from;
 }
 
 /* Labels of assembly have no size: one counts where a function begins. */
@@ -105,7 +108,7 @@ static void match(struct search *search, const GElf_Sym *symbol, const char *nam
 			high = middle;
 	}
 	for (; low < search->count && covers(symbol, &search->wanted[low]); low++)
-		offer(&search->wanted[low], symbol, name);
+		offer(&search->wanted[low], symbol, name, search->table);
 }
 
 static bool is_code(const GElf_Sym *symbol)
@@ -117,7 +120,7 @@ static bool is_code(const GElf_Sym *symbol)
 }
 
 /* True when there is such a table at all. */
-static bool search_table(struct search *search, Elf *elf, GElf_Word type)
+static bool search_table(struct search *search, Elf *elf, GElf_Word type, enum unwind_symbols table)
 {
 	GElf_Shdr header = {0};
 	Elf_Scn *section = NULL;
@@ -131,6 +134,7 @@ static bool search_table(struct search *search, Elf *elf, GElf_Word type)
 	if (!section || header.sh_size > ELF_FILE_SECTION_MAX || header.sh_entsize != sizeof(Elf64_Sym) ||
 	    symbols_names(elf, header.sh_link, &names, &names_size) != 0)
 		return false;
+	search->table = table;
 	data = elf_getdata(section, NULL);
 	if (!data || !data->d_buf)
 		return false;
@@ -175,6 +179,7 @@ static void take_names(const struct search *search, uint64_t bias)
 		demangle(wanted->name, frame->symbol);
 		text_clean(frame->symbol);
 		frame->symbol_offset = (uint32_t)(frame->pc - bias - wanted->start);
+		frame->symbol_from = wanted->from;
 		if (!frame->function)
 			frame->function = bias + wanted->start;
 	}
@@ -187,14 +192,14 @@ static void name_module(struct unwind_walk *walk, uint16_t index, struct search 
 
 	if (!elf)
 		return;
-	if (search_table(search, elf, SHT_DYNSYM))
-		module->symbols = 1;
-	if (search_table(search, elf, SHT_SYMTAB)) {
-		module->symbols = 2;
+	if (search_table(search, elf, SHT_DYNSYM, UNWIND_DYNAMIC_SYMBOLS))
+		module->symbols = UNWIND_DYNAMIC_SYMBOLS;
+	if (search_table(search, elf, SHT_SYMTAB, UNWIND_FULL_SYMBOLS)) {
+		module->symbols = UNWIND_FULL_SYMBOLS;
 	} else if (walk->files[index].debug_fd >= 0) {
 		debug = elf_begin(walk->files[index].debug_fd, ELF_C_READ, NULL);
-		if (debug && search_table(search, debug, SHT_SYMTAB))
-			module->symbols = 3;
+		if (debug && search_table(search, debug, SHT_SYMTAB, UNWIND_DEBUG_SYMBOLS))
+			module->symbols = UNWIND_DEBUG_SYMBOLS;
 	}
 	take_names(search, module->bias);
 	elf_end(debug);

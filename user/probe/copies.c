@@ -17,8 +17,9 @@
 #define FILE_BYTES_MAX (UINT64_C(64) << 20) /* above what an honest examiner writes */
 
 struct copy {
-	int fd;
-	uint64_t bytes;
+	int fd, debug_fd;        /* debug_fd 0: none */
+	uint64_t bytes;          /* of both */
+	uint64_t debug_asked_ns; /* 0: not yet */
 };
 
 struct copies {
@@ -35,6 +36,8 @@ static void copy_gone(void *context, const void *key, void *value)
 	if (copy->fd <= 0)
 		return;
 	close(copy->fd);
+	if (copy->debug_fd > 0)
+		close(copy->debug_fd);
 	copies->bytes -= copy->bytes;
 }
 
@@ -105,33 +108,72 @@ static void make_room(struct copies *copies, uint64_t bytes)
 	}
 }
 
-int copies_keep(struct copies *copies, const struct file_key *key, int fd)
+/* Nothing can change the file any more. Returns the memory that it takes, or -errno with it closed. */
+static int64_t seal(int fd)
 {
 	struct stat st;
-	struct copy *copy;
 	uint64_t bytes;
-	int err = 0;
+	int err;
 
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SEAL) != 0 || fstat(fd, &st) != 0) {
-		err = -errno;
+		err = errno ? -errno : -EIO;
 		close(fd);
 		return err;
 	}
 	bytes = (uint64_t)st.st_blocks * 512;
-	if (bytes == 0 || bytes > FILE_BYTES_MAX) {
-		close(fd);
-		return -EFBIG;
-	}
+	if (bytes > 0 && bytes <= FILE_BYTES_MAX)
+		return (int64_t)bytes;
+	close(fd);
+	return -EFBIG;
+}
+
+int copies_keep(struct copies *copies, const struct file_key *key, int fd)
+{
+	int64_t bytes = seal(fd);
+	struct copy *copy;
+
+	if (bytes < 0)
+		return (int)bytes;
 	table_delete(copies->table, key);
-	make_room(copies, bytes);
+	make_room(copies, (uint64_t)bytes);
 	copy = table_put(copies->table, key, NULL);
 	if (!copy) {
 		close(fd);
 		return -ENOMEM;
 	}
-	*copy = (struct copy){fd, bytes};
-	copies->bytes += bytes;
+	*copy = (struct copy){.fd = fd, .bytes = (uint64_t)bytes};
+	copies->bytes += (uint64_t)bytes;
 	return 0;
+}
+
+int copies_keep_debug(struct copies *copies, const struct file_key *key, int fd)
+{
+	int64_t bytes = seal(fd);
+	struct copy *copy;
+
+	if (bytes < 0)
+		return (int)bytes;
+	table_get(copies->table, key); /* the most recently used: it goes last */
+	make_room(copies, (uint64_t)bytes);
+	copy = table_get(copies->table, key);
+	if (!copy || copy->debug_fd > 0) {
+		close(fd);
+		return copy ? -EEXIST : -ENOENT;
+	}
+	copy->debug_fd = fd;
+	copy->bytes += (uint64_t)bytes;
+	copies->bytes += (uint64_t)bytes;
+	return 0;
+}
+
+bool copies_ask_debug(struct copies *copies, const struct file_key *key, uint64_t now_ns, uint64_t every_ns)
+{
+	struct copy *copy = table_peek(copies->table, key);
+
+	if (!copy || copy->debug_fd > 0 || (copy->debug_asked_ns && now_ns - copy->debug_asked_ns < every_ns))
+		return false;
+	copy->debug_asked_ns = now_ns;
+	return true;
 }
 
 int copies_find(struct copies *copies, const struct file_key *key)
@@ -139,6 +181,13 @@ int copies_find(struct copies *copies, const struct file_key *key)
 	const struct copy *copy = table_get(copies->table, key);
 
 	return copy ? copy->fd : -1;
+}
+
+int copies_find_debug(struct copies *copies, const struct file_key *key)
+{
+	const struct copy *copy = table_peek(copies->table, key);
+
+	return copy && copy->debug_fd > 0 ? copy->debug_fd : -1;
 }
 
 size_t copies_count(const struct copies *copies)

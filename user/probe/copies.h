@@ -2,11 +2,13 @@
 /*
  * Distilled copies (user/elf/distil.h) of the files that watched processes map, each an anonymous file of
  * memory that nobody can change any more. A process that has died can be unwound with them; no file of an
- * app's mount is held. Bounded: the least recently used goes first.
+ * app's mount is held. Beside it, where there is one, the symbols of its separate debug file. Bounded: the
+ * least recently used goes first, with its symbols.
  */
 #ifndef LAPIDARY_COPIES_H
 #define LAPIDARY_COPIES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "user/probe/targets_file.h"
@@ -25,6 +27,11 @@ int copies_make(int file_fd);
 int copies_keep(struct copies *copies, const struct file_key *key, int fd);
 /* Borrowed until the next change; -1: there is none. */
 int copies_find(struct copies *copies, const struct file_key *key);
+/* The same for the symbols; they are kept only with the file's own copy, once. */
+int copies_keep_debug(struct copies *copies, const struct file_key *key, int fd);
+int copies_find_debug(struct copies *copies, const struct file_key *key);
+/* True when the file's copy has no symbols and nobody asked for them within every_ns: now somebody does. */
+bool copies_ask_debug(struct copies *copies, const struct file_key *key, uint64_t now_ns, uint64_t every_ns);
 size_t copies_count(const struct copies *copies);
 uint64_t copies_bytes(const struct copies *copies); /* of memory that they take */
 

@@ -70,10 +70,9 @@ int examiner_ask(struct examiner *examiner, uint64_t token, int file_fd)
 	return examiner_ask_copy(examiner, token, file_fd, -1, EXAMINER_COPY_NOT);
 }
 
-int examiner_ask_copy(struct examiner *examiner, uint64_t token, int file_fd, int copy_fd,
-		      enum examiner_copy copy)
+static int send_question(struct examiner *examiner, const struct examiner_question *question, int file_fd,
+			 int copy_fd)
 {
-	struct examiner_question question = {.token = token, .copy = copy_fd >= 0 ? copy : EXAMINER_COPY_NOT};
 	const int fds[] = {file_fd, copy_fd};
 	struct stat st;
 	int err;
@@ -84,7 +83,7 @@ int examiner_ask_copy(struct examiner *examiner, uint64_t token, int file_fd, in
 		return -EAGAIN;
 	if (fstat(file_fd, &st) != 0)
 		return -errno;
-	err = message_send_many(examiner->fd, &question, sizeof(question), fds, copy_fd >= 0 ? 2 : 1,
+	err = message_send_many(examiner->fd, question, sizeof(*question), fds, copy_fd >= 0 ? 2 : 1,
 				MSG_DONTWAIT);
 	if (err == -EAGAIN || err == -EWOULDBLOCK || err == -ETOOMANYREFS)
 		return -EAGAIN;
@@ -94,8 +93,25 @@ int examiner_ask_copy(struct examiner *examiner, uint64_t token, int file_fd, in
 	}
 	if (pending_count(&examiner->pending) == 0)
 		examiner->waiting_ms = now_ms();
-	pending_add(&examiner->pending, token, st.st_size);
+	pending_add(&examiner->pending, question->token, st.st_size);
 	return 0;
+}
+
+int examiner_ask_copy(struct examiner *examiner, uint64_t token, int file_fd, int copy_fd,
+		      enum examiner_copy copy)
+{
+	const struct examiner_question question = {.token = token,
+						   .copy = copy_fd >= 0 ? copy : EXAMINER_COPY_NOT};
+
+	return send_question(examiner, &question, file_fd, copy_fd);
+}
+
+int examiner_ask_debug(struct examiner *examiner, uint64_t token, int file_fd, int copy_fd,
+		       const struct distil_debug *wanted)
+{
+	const struct examiner_question question = {.token = token, .debug = 1, .wanted = *wanted};
+
+	return send_question(examiner, &question, file_fd, copy_fd);
 }
 
 /* Answers what the dead examiner left open, one question a call. */

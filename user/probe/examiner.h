@@ -43,6 +43,14 @@ enum examiner_copy {
 int examiner_ask_copy(struct examiner *examiner, uint64_t token, int file_fd, int copy_fd,
 		      enum examiner_copy copy);
 
+/*
+ * Copies the symbols of a separate debug file into copy_fd if the file is the wanted one. The answer's result
+ * is that of distil_debug, its library is empty.
+ */
+struct distil_debug;
+int examiner_ask_debug(struct examiner *examiner, uint64_t token, int file_fd, int copy_fd,
+		       const struct distil_debug *wanted);
+
 struct examiner_answer {
 	uint64_t token;
 	int32_t result;  /* of library_examine */

@@ -14,11 +14,28 @@
 
 enum { EXIT_UNCONFINED = 70 };
 
+static void examine_debug(const struct examiner_question *question, const int *fds, size_t count,
+			  struct examiner_answer *answer)
+{
+	int64_t copied;
+
+	copied = count != 2 || question->wanted.build_id_len > sizeof(question->wanted.build_id)
+			 ? -EINVAL
+			 : distil_debug(fds[0], fds[1], &question->wanted);
+	answer->result = copied < 0 ? (int32_t)copied : 0;
+	answer->copied = copied > 0;
+	memset(&answer->library.layout, 0xff, sizeof(answer->library.layout)); /* LAYOUT_UNKNOWN */
+}
+
 static void examine(const struct examiner_question *question, const int *fds, size_t count,
 		    struct examiner_answer *answer)
 {
 	memset(answer, 0, sizeof(*answer));
 	answer->token = question->token;
+	if (question->debug) {
+		examine_debug(question, fds, count, answer);
+		return;
+	}
 	answer->result = count == 0 ? -EBADF : library_examine(fds[0], &answer->library);
 	if (count == 2 && answer->result == 0 &&
 	    (question->copy == EXAMINER_COPY_ALL || answer->library.kind != LIBRARY_NEITHER))

@@ -4,6 +4,7 @@
 #define LAPIDARY_EXAMINER_WIRE_H
 
 #include <stdint.h>
+#include "user/elf/distil.h"
 
 enum examiner_limit {
 	EXAMINER_CPU_PER_QUESTION = 5, /* seconds; a libpq takes 0.8 ms, a libruby 0.2 */
@@ -13,7 +14,10 @@ enum examiner_limit {
 /* With one descriptor, the file, or two: then its distilled copy goes into the second. */
 struct examiner_question {
 	uint64_t token;
-	uint64_t copy; /* enum examiner_copy */
+	uint32_t copy; /* enum examiner_copy */
+	uint32_t
+		debug; /* 1: the first is no mapped file but a separate debug file, which is to be `wanted` */
+	struct distil_debug wanted;
 };
 
 #endif

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The spawner: a small child, forked before the agent drops its capabilities, that keeps what the rest
- * must not have. Verbs: open a mapped file of a process, open a perf uprobe where uprobe_multi is missing,
- * start an examiner, start a prober (prober.h; a few at once). It may hang on a dead file system: the agent
- * waits for no answer, and kills and replaces a spawner that owes one for too long.
+ * must not have. Verbs: open a mapped file of a process, or the separate debug file of one, open a perf
+ * uprobe where uprobe_multi is missing, start an examiner, start a prober (prober.h; a few at once). It may
+ * hang on a dead file system: the agent waits for no answer, and kills and replaces a spawner that owes one
+ * for too long.
  *
  * Because the replacement must also be forked with those capabilities, a still smaller parent of it, the
  * nursery, does nothing but fork spawners and reap them. All of them die when the agent does, however it
@@ -17,21 +18,32 @@
 
 struct spawner;
 
-enum spawner_verb { SPAWNER_OPEN_MAPPED = 1, SPAWNER_PERF_UPROBE, SPAWNER_EXAMINER, SPAWNER_PROBER };
+enum spawner_verb {
+	SPAWNER_OPEN_MAPPED = 1,
+	SPAWNER_PERF_UPROBE,
+	SPAWNER_EXAMINER,
+	SPAWNER_PROBER,
+	SPAWNER_OPEN_DEBUG
+};
 
 /* Of files as they are mapped, and of crashes: apart, so that a slow file delays no report. */
 enum examiner_kind { EXAMINER_OF_FILES, EXAMINER_OF_CRASHES, EXAMINER_KINDS };
 
 struct spawner_request {
 	uint32_t verb;
-	uint32_t tgid;       /* OPEN_MAPPED: whose mapping */
+	uint32_t tgid;       /* OPEN_MAPPED: whose mapping; OPEN_DEBUG: whose root */
 	uint64_t start_ns;   /* identity, checked after opening; 0: not known yet, not checked */
 	uint64_t start, end; /* OPEN_MAPPED: the mapping's range, as in map_files */
 	uint64_t token;
 	uint64_t offset; /* PERF_UPROBE */
 	uint32_t uid;    /* EXAMINER: its uid */
 	uint32_t kind;   /* EXAMINER: enum examiner_kind */
-	char path[256];  /* OPEN_MAPPED: fallback below /proc/PID/root when map_files is refused */
+	char path[256]; /* OPEN_MAPPED: fallback below /proc/PID/root when map_files is refused; OPEN_DEBUG */
+	/* OPEN_DEBUG: the build-id of the file whose symbols are sought; without one, path is that file and
+	 * link what its .gnu_debuglink says. */
+	uint8_t build_id_len;
+	uint8_t build_id[20];
+	char link[67];
 };
 
 struct spawner_answer {

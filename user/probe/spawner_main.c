@@ -76,11 +76,14 @@ struct family {
 
 static int carry_out(const struct spawner_request *request, int file_fd, struct family *family)
 {
-	if (!memchr(request->path, '\0', sizeof(request->path)))
+	if (!memchr(request->path, '\0', sizeof(request->path)) ||
+	    !memchr(request->link, '\0', sizeof(request->link)))
 		return -EINVAL;
 	switch (request->verb) {
 	case SPAWNER_OPEN_MAPPED:
 		return spawner_open_mapped(request);
+	case SPAWNER_OPEN_DEBUG:
+		return spawner_open_debug(request);
 	case SPAWNER_PERF_UPROBE:
 		return spawner_open_uprobe(file_fd, request->offset);
 	case SPAWNER_EXAMINER:
@@ -101,7 +104,8 @@ static int answer(int work_fd, const struct spawner_request *request, int result
 	int err;
 
 	answer.result = result < 0 ? result : 0;
-	if (request->verb == SPAWNER_OPEN_MAPPED && result >= 0 && fstat(result, &st) == 0) {
+	if ((request->verb == SPAWNER_OPEN_MAPPED || request->verb == SPAWNER_OPEN_DEBUG) && result >= 0 &&
+	    fstat(result, &st) == 0) {
 		answer.device = st.st_dev;
 		answer.inode = st.st_ino;
 		answer.size = st.st_size;

@@ -53,20 +53,20 @@ static int open_map_file(const struct spawner_request *request)
 	return reopen(fd < 0 ? -errno : fd);
 }
 
-static int open_below_root(const struct spawner_request *request)
+int spawner_open_below(uint32_t tgid, const char *path)
 {
 	struct open_how how = {.flags = O_PATH | O_CLOEXEC,
 			       .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
 	char name[40];
 	int root, fd;
 
-	if (request->path[0] != '/')
+	if (path[0] != '/')
 		return -ENOENT;
-	snprintf(name, sizeof(name), "/proc/%u/root", request->tgid);
+	snprintf(name, sizeof(name), "/proc/%u/root", tgid);
 	root = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
 		return -errno;
-	fd = syscall(SYS_openat2, root, request->path, &how, sizeof(how));
+	fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
 	if (fd < 0)
 		fd = -errno;
 	close(root);
@@ -114,7 +114,7 @@ int spawner_open_mapped(const struct spawner_request *request)
 	int fd = open_map_file(request), err;
 
 	if (fd < 0 && fd != -EINVAL) {
-		int below = open_below_root(request);
+		int below = spawner_open_below(request->tgid, request->path);
 
 		if (below >= 0 || request->path[0])
 			fd = below;

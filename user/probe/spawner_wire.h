@@ -31,7 +31,10 @@ void spawner_close_others(int keep, int also_keep);
 
 /* The verbs that give files. Return a descriptor or -errno. */
 int spawner_open_mapped(const struct spawner_request *request);
+int spawner_open_debug(const struct spawner_request *request);
 int spawner_open_uprobe(int file_fd, uint64_t offset);
+/* Below the root of a process, where no symlink leads out; regular files alone. */
+int spawner_open_below(uint32_t tgid, const char *path);
 /* 0 when the process of that number started then, else -ESRCH. 0 ns: not known, not checked. */
 int spawner_check_start(uint32_t tgid, uint64_t start_ns);
 

@@ -134,6 +134,14 @@ int targets_copy(struct targets *targets, const struct maps_region *region)
 	return kind ? copies_find(targets->copies, &kind->file) : -1;
 }
 
+int targets_copy_debug(struct targets *targets, const struct maps_region *region)
+{
+	struct mapping_key key = mapping_key_of(region);
+	const struct kind *kind = table_peek(targets->kinds, &key);
+
+	return kind ? copies_find_debug(targets->copies, &kind->file) : -1;
+}
+
 struct each {
 	targets_file_fn fn;
 	void *context;
@@ -173,7 +181,7 @@ static void count_unfinished(void *context, const void *key, void *value)
 
 bool targets_idle(const struct targets *targets)
 {
-	size_t unfinished = table_count(targets->questions);
+	size_t unfinished = table_count(targets->questions) + table_count(targets->debugs);
 
 	table_each(targets->files, count_unfinished, &unfinished);
 	return unfinished == 0;
@@ -206,6 +214,8 @@ int targets_new(const struct targets_options *options, const struct targets_even
 	targets->users = table_new(sizeof(struct user_key), sizeof(struct user), USERS, users_gone, targets);
 	targets->groups = groups_new();
 	targets->copies = copies_new();
+	if (debug_new(targets) != 0)
+		goto out;
 	targets->copy_fd = -1;
 	if (!targets->kinds || !targets->questions || !targets->files || !targets->users ||
 	    !targets->groups || !targets->copies)
@@ -228,6 +238,7 @@ void targets_free(struct targets *targets)
 	if (!targets)
 		return;
 	table_free(targets->users);
+	table_free(targets->debugs);
 	table_free(targets->files);
 	table_free(targets->questions);
 	table_free(targets->kinds);

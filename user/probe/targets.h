@@ -82,6 +82,8 @@ uint8_t targets_build_id(struct targets *targets, const struct maps_region *regi
  * targets_tick; -1 when there is none (yet).
  */
 int targets_copy(struct targets *targets, const struct maps_region *region);
+/* The same of the symbols in its separate debug file. */
+int targets_copy_debug(struct targets *targets, const struct maps_region *region);
 
 /* Attached files, for `features` and `doctor`. */
 typedef void (*targets_file_fn)(void *context, const char *path, const struct library *library,

@@ -177,8 +177,7 @@ static void open_perf_events(struct targets *targets, struct file *file, const s
 		answer_attach(targets, file, key);
 }
 
-/* The examiner was lost with the file in work. */
-static bool was_lost(int result)
+bool answer_was_lost(int result)
 {
 	return result == -EIO || result == -EPIPE || result == -EPROTO || result == -ETIMEDOUT;
 }
@@ -193,20 +192,31 @@ static void keep_copy(struct targets *targets, const struct file_key *key,
 	targets->copy_fd = -1;
 }
 
+/* One that is there; the one that came last is the likeliest. */
+static const struct asker *any_asker(const struct file *file)
+{
+	for (uint32_t i = file->waiting_count; i-- > 0;)
+		if (file->waiting[i].tgid)
+			return &file->waiting[i];
+	return NULL;
+}
+
 static void examined(struct targets *targets, struct file *file, const struct file_key *key,
 		     const struct examiner_answer *answer)
 {
-	if (was_lost(answer->result) && ++file->tries < TRIES) {
+	if (answer_was_lost(answer->result) && ++file->tries < TRIES) {
 		file->state = FILE_OPEN;
 		table_get(targets->files, key); /* behind the others */
 		return;
 	}
 	targets->stats.examined++;
 	keep_copy(targets, key, answer);
-	if (answer->result == 0)
+	if (answer->result == 0) {
 		file->library = answer->library;
-	else if (answer->result != -ENOEXEC && answer->result != -ENOTSUP)
+		debug_look(targets, file, key, any_asker(file));
+	} else if (answer->result != -ENOEXEC && answer->result != -ENOTSUP) {
 		targets_report(targets, file->path, "could not be examined", answer->result);
+	}
 	if (file->library.kind == LIBRARY_NEITHER && ask_is_wanted(file) && !file->wanted) {
 		file->state = FILE_OPEN; /* who came meanwhile is watched: once more, for its copy */
 	} else if (file->library.kind == LIBRARY_NEITHER) {
@@ -240,6 +250,7 @@ static void opened(struct targets *targets, const struct question *question, str
 		return;
 	if (!fresh && file->state == FILE_ATTACHED) {
 		remember_kind(targets, &question->asker, file, &key);
+		debug_look(targets, file, &key, &question->asker);
 		serve(targets, file, &key, &question->asker);
 		return;
 	}
@@ -322,6 +333,8 @@ static void take_answer(struct targets *targets, struct spawner_answer *answer)
 		ask_again(targets, &copy);
 	else if (answer->verb == SPAWNER_PERF_UPROBE)
 		event_opened(targets, &copy, answer);
+	else if (answer->verb == SPAWNER_OPEN_DEBUG)
+		debug_opened(targets, &copy, answer);
 	else
 		opened(targets, &copy, answer);
 }
@@ -371,7 +384,9 @@ static void answered(struct targets *targets, const struct examiner_answer *answ
 	if (!targets->busy)
 		return;
 	targets->busy = false;
-	if (file && file->state == FILE_EXAMINING)
+	if (targets->busy_debug)
+		debug_examined(targets, answer);
+	else if (file && file->state == FILE_EXAMINING)
 		examined(targets, file, &key, answer);
 }
 

@@ -82,6 +82,8 @@ void ask_send(struct targets *targets)
 		/* perf events are asked for by files that wait for nothing else */
 		if (question && !room && question->request.verb == SPAWNER_OPEN_MAPPED)
 			break;
+		if (question && question->request.verb == SPAWNER_OPEN_DEBUG && !debug_has_room(targets))
+			break;
 		if (question && !send_one(targets, token, question))
 			break;
 		targets->sent_token = token;
@@ -111,7 +113,7 @@ static void find_open(void *context, const void *key, void *value)
 		*found = key;
 }
 
-static void close_copy(struct targets *targets)
+void ask_close_copy(struct targets *targets)
 {
 	if (targets->copy_fd >= 0)
 		close(targets->copy_fd);
@@ -139,11 +141,13 @@ void ask_examiner(struct targets *targets)
 	if (targets->busy)
 		return;
 	table_each(targets->files, find_open, &key);
-	if (!key)
+	if (!key) {
+		debug_examine(targets);
 		return;
+	}
 	file = table_peek(targets->files, key);
 	targets->examining = *key;
-	close_copy(targets);
+	ask_close_copy(targets);
 	targets->copy_fd = copies_find(targets->copies, key) < 0 ? copies_make(file->fd) : -1;
 	file->wanted = ask_is_wanted(file);
 	if (examiner_ask_copy(targets->examiner, targets->examine_token = ++targets->next_token, file->fd,

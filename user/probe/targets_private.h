@@ -4,6 +4,7 @@
 #define LAPIDARY_TARGETS_PRIVATE_H
 
 #include "user/base/table.h"
+#include "user/elf/distil.h"
 #include "user/probe/copies.h"
 #include "user/probe/examiner.h"
 #include "user/probe/targets.h"
@@ -40,9 +41,19 @@ struct kind {
 struct question {
 	struct spawner_request request;
 	struct asker asker;
-	struct file_key file; /* PERF: which file it is about */
-	uint32_t site;        /* PERF: index of the site */
+	struct file_key file;      /* PERF, DEBUG: which file it is about */
+	struct distil_debug debug; /* DEBUG: what is sought */
+	uint32_t owner;            /* DEBUG: the file's */
+	uint32_t site;             /* PERF: index of the site */
 	uint32_t tries;
+};
+
+/* A separate debug file on its way through the examiner; by the key of the file that it describes. */
+struct debug_file {
+	struct distil_debug wanted;
+	int fd;
+	uint32_t tries;
+	char path[256]; /* of the file that it describes */
 };
 
 struct user_key {
@@ -61,7 +72,8 @@ struct targets {
 	int epoll_fd;
 	struct examiner *examiner;
 	bool examiner_asked;
-	bool busy; /* the examiner has `examining` */
+	bool busy;       /* the examiner has `examining` */
+	bool busy_debug; /* … and of it the debug file */
 	uint64_t examining_since_ns;
 	uint64_t limit_told_ns; /* when it was last said that there are too many files */
 	struct file_key examining;
@@ -73,6 +85,7 @@ struct targets {
 	struct table *questions;                        /* token → question */
 	struct table *files;                            /* file_key → file */
 	struct table *users;                            /* user_key → user */
+	struct table *debugs;                           /* file_key → debug_file */
 	struct groups *groups;
 	uint16_t next_attachment;
 	struct targets_stats stats;
@@ -97,6 +110,8 @@ void ask_send(struct targets *targets); /* what the spawner has room for */
 void ask_for_examiner(struct targets *targets);
 void ask_examiner(struct targets *targets); /* about the next file that waits for it */
 
+void ask_close_copy(struct targets *targets); /* the one in work, if any */
+
 /* A watched process waits for it. */
 bool ask_is_wanted(const struct file *file);
 
@@ -104,6 +119,19 @@ bool ask_is_wanted(const struct file *file);
 void answer_attach(struct targets *targets, struct file *file, const struct file_key *key);
 /* True when the asker's mapping is known well enough: it is served, if there is anything to serve. */
 bool answer_from_memory(struct targets *targets, const struct asker *asker);
+/* targets_debug.c: separate debug files, for the names of static functions in stripped ones. */
+int debug_new(struct targets *targets); /* -ENOMEM */
+/* Asks for the file's if it has no symbols and nobody asked of late, in the root of who maps it. */
+void debug_look(struct targets *targets, const struct file *file, const struct file_key *key,
+		const struct asker *asker);
+bool debug_has_room(struct targets *targets); /* for one more to be opened */
+void debug_opened(struct targets *targets, const struct question *question, struct spawner_answer *answer);
+/* Has the examiner look at the next one; nothing else may be in work. */
+void debug_examine(struct targets *targets);
+void debug_examined(struct targets *targets, const struct examiner_answer *answer);
+
+/* The examiner was lost with the file in work. */
+bool answer_was_lost(int result);
 void answer_lost_examiner(struct targets *targets, int err);
 
 #endif

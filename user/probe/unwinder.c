@@ -51,22 +51,36 @@ bool unwinder_busy(const struct unwinder *unwinder)
 	return unwinder->busy;
 }
 
-/* The sources as they are sent; their files go into fds from [1] on. Returns how many fds there are. */
+/* The segments of one file stand together. Returns the descriptor's number, -1 when there is no room. */
+static int32_t add_file(int *fds, size_t *count, size_t first, int fd)
+{
+	if (fd < 0)
+		return -1;
+	if (*count == first || fds[*count - 1] != fd) {
+		if (*count == MESSAGE_FDS)
+			return -1;
+		fds[(*count)++] = fd;
+	}
+	return (int32_t)*count - 2;
+}
+
+/*
+ * The sources as they are sent; their files go into fds from [1] on, then symbols as far as there is room.
+ * Returns how many fds there are.
+ */
 static size_t list_sources(const struct unwind_question *question, struct unwinder_source *sources, int *fds)
 {
-	size_t count = 1;
+	size_t count = 1, first;
 
 	for (size_t i = 0; i < question->source_count; i++) {
 		const struct unwind_source *from = &question->sources[i];
 
-		sources[i] = (struct unwinder_source){from->start, from->end, from->offset, -1, 0};
-		if (from->fd < 0 || count == MESSAGE_FDS)
-			continue;
-		/* the segments of one file stand together */
-		if (count == 1 || fds[count - 1] != from->fd)
-			fds[count++] = from->fd;
-		sources[i].file = (int32_t)count - 2;
+		sources[i] = (struct unwinder_source){from->start, from->end, from->offset,
+						      add_file(fds, &count, 1, from->fd), -1};
 	}
+	first = count;
+	for (size_t i = 0; i < question->source_count; i++)
+		sources[i].debug = add_file(fds, &count, first, question->sources[i].debug_fd);
 	return count;
 }
 

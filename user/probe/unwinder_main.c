@@ -24,6 +24,11 @@ static int read_whole(int fd, void *out, size_t size, off_t at)
 	return pread(fd, out, size, at) == (ssize_t)size ? 0 : -EPROTO;
 }
 
+static int descriptor(const int *fds, size_t count, int32_t number)
+{
+	return number >= 0 && (size_t)number + 1 < count ? fds[number + 1] : -1;
+}
+
 static int read_question(struct question *question, const int *fds, size_t count)
 {
 	struct unwinder_head *head = &question->head;
@@ -39,10 +44,10 @@ static int read_question(struct question *question, const int *fds, size_t count
 		return -EPROTO;
 	for (size_t i = 0; i < head->source_count; i++) {
 		const struct unwinder_source *from = &question->wire[i];
-		bool has_file = from->file >= 0 && (size_t)from->file + 1 < count;
 
 		question->sources[i] = (struct unwind_source){from->start, from->end, from->offset,
-							      has_file ? fds[from->file + 1] : -1, -1};
+							      descriptor(fds, count, from->file),
+							      descriptor(fds, count, from->debug)};
 	}
 	return 0;
 }

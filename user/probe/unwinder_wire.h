@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Between agent and unwinder. The first descriptor is a file of memory: struct unwinder_head, its sources,
- * the stack with its windows; the others are copies of files, in the order in which the sources name them.
+ * the stack with its windows; the others are copies of files, in the order in which the sources name them, and
+ * after them the symbols of their debug files.
  */
 #ifndef LAPIDARY_UNWINDER_WIRE_H
 #define LAPIDARY_UNWINDER_WIRE_H
@@ -13,8 +14,7 @@ enum { UNWINDER_SOURCES = 1024, UNWINDER_CPU_SECONDS = 2 };
 
 struct unwinder_source {
 	uint64_t start, end, offset;
-	int32_t file; /* which descriptor, -1: none */
-	uint32_t reserved;
+	int32_t file, debug; /* which descriptor, -1: none */
 };
 
 struct unwinder_head {
