@@ -99,9 +99,10 @@ static void make(const void *vdso, size_t vdso_size)
 	assert_int_equal(elf_kind(elf), ELF_K_ELF);
 }
 
-/* The bytes of a note; NULL when there is none. */
+/* The bytes of a note, until the next call, where its structure may lie; NULL when there is none. */
 static const void *note_of(uint32_t type, size_t *size)
 {
+	static _Alignas(16) char note[64 * 1024];
 	size_t count;
 
 	assert_int_equal(elf_getphdrnum(elf, &count), 0);
@@ -119,7 +120,9 @@ static const void *note_of(uint32_t type, size_t *size)
 			assert_string_equal((char *)data->d_buf + name, "CORE");
 			if (head.n_type == type) {
 				*size = head.n_descsz;
-				return (char *)data->d_buf + descriptor;
+				assert_true(*size <= sizeof(note));
+				memcpy(note, (char *)data->d_buf + descriptor, *size);
+				return note;
 			}
 			at = next;
 		}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Between agent and unwinder. The first descriptor is a file of memory: struct unwinder_head, its sources,
- * the stack with its windows; the others are copies of files, in the order in which the sources name them, and
- * after them the symbols of their debug files.
+ * the stack with its windows; the others are copies of files, in the order in which the sources name them,
+ * and after them the symbols of their debug files.
  */
 #ifndef LAPIDARY_UNWINDER_WIRE_H
 #define LAPIDARY_UNWINDER_WIRE_H
