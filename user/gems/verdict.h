@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include "user/elf/object.h"
 #include "user/gems/gem_path.h"
+#include "user/gems/matrix.h"
 
 enum verdict {
 	VERDICT_UNKNOWN, /* could not be read, or no Ruby is known to hold it against */
@@ -43,16 +44,24 @@ struct extension_found {
 	struct gem_path gem;         /* by its path; name "" when it belongs to no gem */
 	const struct object *object; /* NULL: could not be read, `problem` says why */
 	const char *problem;
-	bool required_unbuilt;        /* the gemspec lists extensions and gem.build_complete is missing */
-	const char *built_for_log;    /* "3.1.0": by gem_make.out or mkmf.log */
-	const char *built_ruby_log;   /* the ruby that these name: "/usr/bin/ruby3.1" */
-	const char *gemspec_ruby;     /* required_ruby_version: ">= 2.7, < 3.4.dev" */
-	const char *gemspec_platform; /* "x86_64-linux-gnu", "ruby" */
+	bool damaged;              /* with object NULL: it was read, and is no whole ELF object */
+	bool required_unbuilt;     /* the gemspec lists extensions and gem.build_complete is missing */
+	const char *built_for_log; /* "3.1.0": by gem_make.out or mkmf.log */
+	/* "3.1.0": the only extensions/<platform>/<abi>/ that holds its gem, where its own path says nothing
+	 */
+	const char *built_for_beside;
+	const char *built_for_package;      /* "3.1.0": by the Debian package that owns the file, unchanged */
+	const char *built_ruby_log;         /* the ruby that these name: "/usr/bin/ruby3.1" */
+	const char *gemspec_ruby;           /* required_ruby_version: ">= 2.7, < 3.4.dev" */
+	const char *gemspec_platform;       /* "x86_64-linux-gnu", "ruby" */
+	const struct matrix_answer *matrix; /* what matrix_ask said */
+	size_t matrix_count;
 };
 
 enum evidence_kind {
 	EVIDENCE_NEEDED_LIBRUBY,
 	EVIDENCE_PATH,
+	EVIDENCE_PACKAGE,
 	EVIDENCE_BUILD_LOG,
 	EVIDENCE_MISSING_RUBY_SYMBOLS,
 	EVIDENCE_ABI_VERSION,
@@ -87,6 +96,20 @@ struct extension_verdict {
 void extension_judge(const struct extension_found *found, const struct ruby_runtime *ruby,
 		     const char *missing_library, const char *missing_symbol, struct extension_verdict *out);
 
+/*
+ * Adds what loading it in isolation did. A failure makes `compatible` and `suspect` broken; a success makes
+ * nothing better: an extension of another Ruby may load and fail later (FACTS.md 7).
+ */
+void extension_loaded(struct extension_verdict *verdict, bool loaded, const char *says);
+
+/*
+ * Precompiled gems hold one object for each Ruby: lib/3.2/pg_ext.so beside lib/3.3/pg_ext.so. True when the
+ * path is of that kind; abi is then the Ruby it is for, and key[] the path without that folder, equal for all
+ * of a set. Of a set judge the one of the runtime's ABI alone; where it has none, judge any: none will load.
+ */
+bool extension_variant(const char *path, char abi[16], char *key, size_t key_size);
+
+const char *evidence_name(enum evidence_kind kind);
 const char *verdict_name(enum verdict verdict);
 const char *confidence_name(enum confidence confidence);
 
