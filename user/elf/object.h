@@ -29,6 +29,7 @@ enum object_flag {
 	OBJECT_GIVES_ABI_VERSION = 1 << 3, /* gives ruby_abi_version: built by a development Ruby */
 	OBJECT_CUT = 1 << 4,    /* a limit was met: names are missing, so nothing may be called unresolved */
 	OBJECT_STATIC = 1 << 5, /* no dynamic section */
+	OBJECT_RPATH = 1 << 6,  /* runpath is a DT_RPATH: it holds for what the libraries ask for, too */
 };
 
 /* A name in the object's text: an offset from its start, always ended by a NUL inside it. */
