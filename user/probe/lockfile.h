@@ -21,8 +21,8 @@ enum lockfile_limit {
 enum lockfile_source { LOCKFILE_GEM, LOCKFILE_GIT, LOCKFILE_PATH, LOCKFILE_PLUGIN };
 
 struct locked_gem {
-	char name[64];
-	char version[32];
+	char name[128];
+	char version[64];
 	char platform[48]; /* "x86_64-linux-gnu"; "" for what is built from source */
 	uint8_t source;    /* enum lockfile_source */
 	uint8_t direct;    /* 1: stands in DEPENDENCIES, else another gem asked for it */
