@@ -60,7 +60,7 @@ $(foreach f,$(FLOORS),$(eval $(call archive,$(f))))
 $(OUT)/prefix: FORCE
 	@mkdir -p $(@D)
 	@echo '$(PREFIX)' | cmp -s - $@ || echo '$(PREFIX)' > $@
-$(OUT)/user/cli/config.o $(OUT)/user/rules/load.o $(OUT)/user/crash/diagnosis.o: $(OUT)/prefix
+$(OUT)/user/cli/config.o $(OUT)/user/rules/load.o $(OUT)/user/crash/diagnosis.o $(OUT)/user/gems/matrix_read.o: $(OUT)/prefix
 
 $(OUT)/%.o: %.c
 	$(call say,CC,$<)

@@ -17,6 +17,7 @@
 #include "tests/crash_make.h"
 #include "user/base/json.h"
 #include "user/crash/diagnosis_match.h"
+#include "user/gems/version.h"
 
 static struct made made;
 static struct diagnoses *shipped;

@@ -5,11 +5,11 @@
  */
 #include <ctype.h>
 #include <fnmatch.h>
-#include <stdlib.h>
 #include <string.h>
 #include "user/base/json.h"
 #include "user/base/text.h"
 #include "user/crash/diagnosis_match.h"
+#include "user/gems/version.h"
 
 static bool fits(const cJSON *globs, const char *text)
 {
@@ -32,33 +32,6 @@ static void note(struct matched *matched, const char *name)
 			return;
 	if (matched->count < MATCHED_MAX)
 		matched->names[matched->count++] = name;
-}
-
-/* Segments of digits count as numbers, words come before numbers and before nothing (a release candidate). */
-int version_compare(const char *left, const char *right)
-{
-	while (*left || *right) {
-		size_t a = strcspn(left, "."), b = strcspn(right, ".");
-		bool word_a = a && !isdigit((unsigned char)*left),
-		     word_b = b && !isdigit((unsigned char)*right);
-		int order;
-
-		if (word_a != word_b)
-			return word_a ? -1 : 1;
-		if (word_a) {
-			order = strncmp(left, right, a > b ? a : b);
-		} else {
-			unsigned long long first = strtoull(left, NULL, 10),
-					   second = strtoull(right, NULL, 10);
-
-			order = first < second ? -1 : first > second;
-		}
-		if (order)
-			return order;
-		left += a + (left[a] == '.');
-		right += b + (right[b] == '.');
-	}
-	return 0;
 }
 
 static bool in_range(const cJSON *range, const char *version)

@@ -36,9 +36,6 @@ struct matched {
 /* The conditions of `match` hold. The document was checked against its schema. */
 bool condition_holds(const struct facts *facts, const cJSON *match, struct matched *matched);
 
-/* "1.6.0.rc1" < "1.6.0" < "1.10": negative, 0 or positive. */
-int version_compare(const char *left, const char *right);
-
 /*
  * Fills the template's {fields}. False: one of them is not known, and its place says "?". `out` is cleaned.
  */

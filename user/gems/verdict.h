@@ -79,7 +79,7 @@ struct evidence {
 	char says[160]; /* one line for people: "asks for libruby-3.1.so.3.1" */
 };
 
-enum { VERDICT_EVIDENCE = 12 };
+enum { VERDICT_EVIDENCE = 18 };
 
 struct extension_verdict {
 	enum verdict verdict;
