@@ -18,10 +18,12 @@
 
 enum { RULE_FILE_LIMIT = 64 * 1024, SCHEMA_LIMIT = 256 * 1024 };
 
+/* gems.json stands beside them and is the matrix of user/gems/. */
 static int is_rule_file(const struct dirent *entry)
 {
 	size_t length = strlen(entry->d_name);
-	return entry->d_name[0] != '.' && length > 5 && strcmp(entry->d_name + length - 5, ".json") == 0;
+	return strcmp(entry->d_name, "gems.json") != 0 && entry->d_name[0] != '.' && length > 5 &&
+	       strcmp(entry->d_name + length - 5, ".json") == 0;
 }
 
 static int by_bytes(const struct dirent **a, const struct dirent **b)
