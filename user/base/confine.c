@@ -29,6 +29,7 @@ enum {
 	EXAMINER_CPU_SECONDS = 3600, /* in all, between two questions renewed in small */
 	EXAMINER_FILES = 8,          /* its socket, the file in question, room for one that came too early */
 	UNWINDER_FILES = 260,        /* its socket, and a message full of copies of files */
+	INSPECTOR_FILES = 80,        /* its socket, a batch of files, the file of its answers */
 	EXAMINER_COPY =
 		256 << 20, /* how far into a copy it may write; no file that has a name is ever open */
 };
@@ -163,12 +164,16 @@ int confine_renew_cpu(unsigned int seconds)
 	return setrlimit(RLIMIT_CPU, &pair) ? -errno : 0;
 }
 
-/* Bounding set first (it needs CAP_SETPCAP), then the identity (SETUID, SETGID), then what is left. */
+/*
+ * Bounding set first (it needs CAP_SETPCAP), then the identity (SETUID, SETGID), then what is left. `uid` 0:
+ * who is not root anyway keeps the identity that it has.
+ */
 static int drop_identity(uint32_t uid)
 {
 	if (capng_get_caps_process() != 0 || drop_bounds() != 0)
 		return -EPERM;
-	if (setgroups(0, NULL) != 0 || setresgid(uid, uid, uid) != 0 || setresuid(uid, uid, uid) != 0)
+	if (uid &&
+	    (setgroups(0, NULL) != 0 || setresgid(uid, uid, uid) != 0 || setresuid(uid, uid, uid) != 0))
 		return -errno;
 	capng_clear(CAPNG_SELECT_ALL);
 	if (capng_apply(CAPNG_SELECT_AMBIENT) != 0 || capng_apply(CAPNG_SELECT_CAPS) != 0)
@@ -249,8 +254,6 @@ static int confine_parser(uint32_t uid, unsigned int files, unsigned int file_si
 	pid_t parent = getppid();
 	int err;
 
-	if (uid == 0)
-		return -EINVAL;
 	unshare(CLONE_NEWNET);    /* a second fence: there is no system call left to reach a network with */
 	signal(SIGXFSZ, SIG_IGN); /* a copy that is too large fails, and no more */
 	err = limit_examiner(files, file_size);
@@ -269,10 +272,17 @@ static int confine_parser(uint32_t uid, unsigned int files, unsigned int file_si
 
 int confine_examiner(uint32_t uid)
 {
-	return confine_parser(uid, EXAMINER_FILES, EXAMINER_COPY);
+	return uid ? confine_parser(uid, EXAMINER_FILES, EXAMINER_COPY) : -EINVAL;
 }
 
 int confine_unwinder(uint32_t uid)
 {
-	return confine_parser(uid, UNWINDER_FILES, 0);
+	return uid ? confine_parser(uid, UNWINDER_FILES, 0) : -EINVAL;
+}
+
+int confine_inspector(uint32_t uid)
+{
+	if (uid == 0 && geteuid() == 0)
+		return -EINVAL;
+	return confine_parser(geteuid() == 0 ? uid : 0, INSPECTOR_FILES, EXAMINER_COPY);
 }

@@ -38,6 +38,8 @@ int confine_spawner(void);
 int confine_examiner(uint32_t uid);
 /* The examiner of crashes: the same, but it writes nothing and holds more files at once. */
 int confine_unwinder(uint32_t uid);
+/* The one of a command: the same with files in batches. Who is not root keeps the uid that it has. */
+int confine_inspector(uint32_t uid);
 
 /*
  * The prober, once it stands in the namespaces and the root it is to look from: `uid` and nothing else, no
