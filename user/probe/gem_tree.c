@@ -19,6 +19,8 @@
 #include "user/probe/gem_tree_private.h"
 #include "user/probe/message.h"
 
+enum { SOCKET = 3 /* of the child */ };
+
 struct gem_tree {
 	char root[TREE_PATH_MAX];
 	pid_t child; /* 0: none */
@@ -72,8 +74,10 @@ static int start_child(struct gem_tree *tree)
 		return -errno;
 	tree->child = fork();
 	if (tree->child == 0) {
-		close(pair[0]);
-		tree_child(tree->root, pair[1], tree->shared, (const char *const *)tree->skips,
+		if (dup3(pair[1], SOCKET, 0) != SOCKET && pair[1] != SOCKET)
+			_exit(1);
+		close_range(SOCKET + 1, ~0u, 0);
+		tree_child(tree->root, SOCKET, tree->shared, (const char *const *)tree->skips,
 			   tree->skip_count);
 	}
 	close(pair[1]);

@@ -17,7 +17,7 @@
 #include "user/probe/inspector_wire.h"
 #include "user/probe/message.h"
 
-enum { ANSWER_MAX = 16 << 20 };
+enum { ANSWER_MAX = 16 << 20, SOCKET = 3 /* of the child */ };
 
 struct inspector {
 	uint32_t uid;
@@ -78,8 +78,11 @@ static int start_child(struct inspector *inspector)
 		return -errno;
 	inspector->child = fork();
 	if (inspector->child == 0) {
-		close(pair[0]);
-		inspector_main(pair[1], inspector->uid);
+		/* nothing else of the caller's may be in its reach, nor count against its limit */
+		if (dup3(pair[1], SOCKET, 0) != SOCKET && pair[1] != SOCKET)
+			_exit(1);
+		close_range(SOCKET + 1, ~0u, 0);
+		inspector_main(SOCKET, inspector->uid);
 	}
 	close(pair[1]);
 	inspector->socket = pair[0];
