@@ -59,6 +59,11 @@ struct link_result {
 	const char *libraries[LINK_LIBRARIES];
 };
 
+/* What gives Ruby's names, with its path: the program or its libruby; NULL: neither does. Borrowed. */
+const struct object *link_ruby(const struct link *link, const char **path);
+/* Of the C library that the program gets: "2.36", "" when it is musl or not known. Borrowed. */
+const char *link_libc_version(const struct link *link);
+
 /* 0 with *out filled, or -ENOMEM. */
 int link_resolve(struct link *link, const char *path, const struct object *object, struct link_result *out);
 

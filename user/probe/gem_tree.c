@@ -32,6 +32,7 @@ struct gem_tree {
 	struct tree_entry *entries;
 	size_t count, room;
 	struct tree_question question;
+	char text[TREE_QUESTION_TEXT];
 };
 
 static uint64_t now_ms(void)
@@ -228,14 +229,20 @@ static int put_text(struct gem_tree *tree, size_t *used, char letter, const char
 {
 	size_t size = strlen(text) + 1 + (letter != '\0');
 
-	if (size > sizeof(tree->question.text) - *used || strlen(text) >= TREE_PATH_MAX)
+	if (size > sizeof(tree->text) - *used || strlen(text) >= TREE_PATH_MAX)
 		return -ENAMETOOLONG;
 	if (letter)
-		tree->question.text[(*used)++] = letter;
-	strcpy(tree->question.text + *used, text);
+		tree->text[(*used)++] = letter;
+	strcpy(tree->text + *used, text);
 	*used += strlen(text) + 1;
 	tree->question.count++;
 	return 0;
+}
+
+static int send_question(struct gem_tree *tree, size_t used)
+{
+	memcpy(tree->shared->question, tree->text, used);
+	return message_send(tree->socket, &tree->question, sizeof(tree->question), -1, 0);
 }
 
 /* Removes what was found since `from`, but not the problems: the next child finds it again. */
@@ -270,7 +277,7 @@ int gem_tree_walk(struct gem_tree *tree, const struct tree_place *places, size_t
 		err = start_child(tree);
 		if (err)
 			break;
-		err = message_send(tree->socket, &tree->question, sizeof(tree->question), -1, 0);
+		err = send_question(tree, used);
 		waited = err ? -EPIPE : wait_answer(tree, &answer, fds, &opened);
 		err = take_records(tree);
 		if (err || !waited)
@@ -307,7 +314,7 @@ static int ask_open(struct gem_tree *tree, const char *const *paths, size_t coun
 	for (size_t i = 0; i < count && !err; i++)
 		err = put_text(tree, &used, '\0', paths[i]);
 	if (!err)
-		err = message_send(tree->socket, &tree->question, sizeof(tree->question), -1, 0);
+		err = send_question(tree, used);
 	if (!err)
 		err = wait_answer(tree, &answer, opened, &opened_count);
 	for (size_t i = 0; i < count; i++) {

@@ -225,7 +225,7 @@ int tree_each_name(struct tree_walk *walk, const char *path, tree_name_fn fn, vo
 
 static void serve_walk(struct tree_walk *walk, const struct tree_question *question)
 {
-	const char *at = question->text, *end = question->text + sizeof(question->text);
+	const char *at = walk->shared->question, *end = at + sizeof(walk->shared->question);
 
 	for (uint32_t i = 0; i < question->count && at < end; i++) {
 		size_t length = strnlen(at, (size_t)(end - at));
@@ -240,7 +240,7 @@ static void serve_walk(struct tree_walk *walk, const struct tree_question *quest
 static size_t serve_open(struct tree_walk *walk, const struct tree_question *question,
 			 struct tree_answer *answer, int *fds)
 {
-	const char *at = question->text, *end = question->text + sizeof(question->text);
+	const char *at = walk->shared->question, *end = at + sizeof(walk->shared->question);
 	size_t count = 0;
 
 	for (uint32_t i = 0; i < question->count && i < TREE_OPEN_MAX && at < end; i++) {
@@ -263,7 +263,7 @@ static size_t serve_open(struct tree_walk *walk, const struct tree_question *que
 void tree_child(const char *root, int socket_fd, struct tree_shared *shared, const char *const *skip,
 		size_t skip_count)
 {
-	static struct tree_question question;
+	struct tree_question question;
 	struct tree_walk walk = {.shared = shared, .skip = skip, .skip_count = skip_count};
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);

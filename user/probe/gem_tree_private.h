@@ -17,11 +17,12 @@ enum {
 	TREE_SKIPS = TREE_HANGS,
 };
 
-/* Written by the child alone. */
+/* Written by the child alone, but for the question. */
 struct tree_shared {
-	_Atomic uint64_t used;   /* bytes of records that are whole */
-	_Atomic uint64_t steps;  /* moves while it does not hang */
-	char now[TREE_PATH_MAX]; /* what it looks at; may be torn, its last byte is always 0 */
+	char question[TREE_QUESTION_TEXT]; /* strings; of TREE_WALK each begins with 'A' + tree_place_kind */
+	_Atomic uint64_t used;             /* bytes of records that are whole */
+	_Atomic uint64_t steps;            /* moves while it does not hang */
+	char now[TREE_PATH_MAX];           /* what it looks at; may be torn, its last byte is always 0 */
 	unsigned char records[TREE_SHARED_BYTES];
 };
 
@@ -37,10 +38,9 @@ struct tree_record {
 
 enum tree_verb { TREE_WALK, TREE_OPEN };
 
-/* text: `count` strings; of TREE_WALK each begins with a letter, 'A' + enum tree_place_kind. */
+/* Its text lies in the shared memory. */
 struct tree_question {
 	uint32_t verb, count;
-	char text[TREE_QUESTION_TEXT];
 };
 
 /* The files that are open come along in order. */

@@ -38,9 +38,10 @@ static int read_text(int fd, size_t limit, char **out, size_t *size, char why[16
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0) {
-			n = -errno;
+			int err = -errno;
+
 			free(bytes);
-			return (int)n;
+			return err < 0 ? err : -EIO;
 		}
 		if (n == 0)
 			break;
