@@ -252,6 +252,32 @@ static void test_mismatch(void **state)
 			    "pg_ext.so was built for Ruby 3.1.0, 3.3 runs; it is on the stack");
 }
 
+/* The check looked into the file: what it found counts, not where the file lies. */
+static void test_what_the_check_knew(void **state)
+{
+	struct extension_verdict verdict = {.verdict = VERDICT_INCOMPATIBLE, .built_for = "3.3.0"};
+	const struct crash_extension known = {.path = PG_PATH, .verdict = &verdict};
+
+	(void)state;
+	set_stack(MADE_RUBY + 0x3000, made.regions[1].path, MADE_RUBY);
+	made.input.ruby = "3.1.7";
+	made_frame(&made, MADE_RUBY + 0x3000, MADE_RUBY + 0x2f00, "");
+	made_frame(&made, MADE_PG + 0x2000, MADE_PG + 0x1f00, "");
+	assert_null(strstr(blame_now().how, "was built for"));
+	made.input.extensions = &known;
+	made.input.extension_count = 1;
+	is(PG_PATH, "pg", "high");
+	assert_string_equal(blame_now().how,
+			    "pg_ext.so was built for Ruby 3.3.0, 3.1 runs; it is on the stack");
+	/* a path of another Ruby, and an object of this one */
+	made.input.ruby = "3.3.8";
+	assert_null(strstr(blame_now().how, "was built for"));
+	/* evidence is gone: the path is all there is */
+	verdict.verdict = VERDICT_SUSPECT;
+	verdict.built_for[0] = '\0';
+	assert_non_null(strstr(blame_now().how, "was built for Ruby 3.1.0, 3.3 runs"));
+}
+
 static void test_modules(void **state)
 {
 	static const struct {
@@ -298,6 +324,7 @@ int main(void)
 		cmocka_unit_test_setup(test_library_unwound, before),
 		cmocka_unit_test_setup(test_return_address_at_the_end, before),
 		cmocka_unit_test_setup(test_mismatch, before),
+		cmocka_unit_test_setup(test_what_the_check_knew, before),
 		cmocka_unit_test(test_modules),
 	};
 

@@ -216,6 +216,42 @@ static void test_memory(void **state)
 	crash_report_free(NULL);
 }
 
+/* An ABI crash names the gem as its cause, with what the check knew of it and the command for its app. */
+static void test_verdict_of_the_blamed(void **state)
+{
+	static const char command[] = "cd /srv/shop && /usr/bin/bundle3.3 pristine pg";
+	struct extension_verdict verdict = {
+		.verdict = VERDICT_INCOMPATIBLE,
+		.confidence = CONFIDENCE_MEDIUM,
+		.built_for = "3.1.0",
+		.evidence_count = 1,
+		.evidence = {{EVIDENCE_BUILD_LOG, true, "its build log names Ruby 3.1.0"}}};
+	const struct crash_extension known = {PG_PATH, &verdict, command};
+	const cJSON *told, *remedy;
+	bool found = false;
+
+	(void)state;
+	report_now();
+	assert_true(cJSON_IsNull(at("blame", "verdict")));
+	made.input.ruby = "3.3.8";
+	made.input.extensions = &known;
+	made.input.extension_count = 1;
+	report_now();
+	says("cause", NULL, "abi_mismatch");
+	says("blame", "gem", "pg");
+	told = at("blame", "verdict");
+	assert_string_equal(json_text(told, "compatibility_status"), "incompatible");
+	assert_string_equal(json_text(told, "confidence"), "medium");
+	assert_string_equal(json_text(told, "ruby_version_compiled_for"), "3.1.0");
+	assert_string_equal(json_text(cJSON_GetObjectItem(told, "evidence")->child, "kind"), "build_log");
+	cJSON_ArrayForEach(remedy, at("remedies", NULL))
+	{
+		found |= strstr(remedy->valuestring, command) != NULL;
+		assert_null(strstr(remedy->valuestring, "gem pristine"));
+	}
+	assert_true(found);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -227,6 +263,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_hostile_names, before, after),
 		cmocka_unit_test_setup_teardown(test_maps_text, before, after),
 		cmocka_unit_test_setup_teardown(test_memory, before, after),
+		cmocka_unit_test_setup_teardown(test_verdict_of_the_blamed, before, after),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

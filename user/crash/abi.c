@@ -40,10 +40,26 @@ static void find_running(const struct crash_input *input, char out[16])
 	}
 }
 
-static bool is_mismatch(const struct gem_path *gem, const char *running)
+const struct crash_extension *extension_known(const struct crash_input *input, const char *path)
 {
+	for (size_t i = 0; path && i < input->extension_count; i++)
+		if (!strcmp(input->extensions[i].path, path))
+			return &input->extensions[i];
+	return NULL;
+}
+
+/*
+ * The check looked into the file, a path only says where it lies: what the check knows counts, whichever way.
+ * gem->abi becomes what it was built for.
+ */
+static bool is_mismatch(const struct crash_input *input, const char *path, struct gem_path *gem,
+			const char *running)
+{
+	const struct crash_extension *known = extension_known(input, path);
 	char built_for[16];
 
+	if (known && known->verdict->built_for[0])
+		text_copy(gem->abi, sizeof(gem->abi), known->verdict->built_for);
 	return gem->abi[0] && abi_of_version(gem->abi, built_for) && strcmp(built_for, running) != 0;
 }
 
@@ -66,10 +82,11 @@ void abi_find(const struct crash_input *input, const struct frames *frames, stru
 	for (size_t i = 0; i < frames->count; i++) {
 		const struct frame *frame = &frames->list[i];
 
-		if (frame->kind != MODULE_EXTENSION || !is_mismatch(&frame->gem, out->running))
+		gem = frame->gem;
+		if (frame->kind != MODULE_EXTENSION || !is_mismatch(input, frame->path, &gem, out->running))
 			continue;
 		take(out, frame->how == UNWIND_SCANNED ? ABI_ON_STACK_SCANNED : ABI_ON_STACK, frame->path,
-		     &frame->gem);
+		     &gem);
 		out->frame = frame;
 		return;
 	}
@@ -78,7 +95,8 @@ void abi_find(const struct crash_input *input, const struct frames *frames, stru
 
 		/* of several the first by name: the order in which they are mapped differs from host to host
 		 */
-		if (path && module_kind(path, &gem) == MODULE_EXTENSION && is_mismatch(&gem, out->running) &&
+		if (path && module_kind(path, &gem) == MODULE_EXTENSION &&
+		    is_mismatch(input, path, &gem, out->running) &&
 		    (out->where == ABI_NONE || strcmp(text_base(path), text_base(out->path)) < 0))
 			take(out, ABI_MAPPED, path, &gem);
 	}

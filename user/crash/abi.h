@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Extensions that were built for another Ruby than the one that runs, as far as paths say (FACTS.md 7: an
- * extension without a NEEDED libruby loads silently and fails later).
+ * Extensions that were built for another Ruby than the one that runs: by what the check knew of them, else by
+ * their paths (FACTS.md 7: an extension without a NEEDED libruby loads silently and fails later).
  */
 #ifndef LAPIDARY_ABI_H
 #define LAPIDARY_ABI_H
@@ -19,6 +19,9 @@ struct abi_mismatch {
 };
 
 void abi_find(const struct crash_input *input, const struct frames *frames, struct abi_mismatch *out);
+
+/* What the check knew of the file; NULL: nothing. */
+const struct crash_extension *extension_known(const struct crash_input *input, const char *path);
 
 /* "3.1" of "3.1.7", of ".../libruby-3.1.so.3.1.7", of "/usr/bin/ruby3.1"; false: none is in it. */
 bool abi_of_version(const char *text, char out[16]);

@@ -22,7 +22,7 @@ void fingerprint_of(const struct crash_input *input, enum cause cause, const str
 		    const struct frames *frames, char out[20]);
 
 /* A new array of texts: what to do, that of the section "diagnosis" first. */
-cJSON *remedies_of(const struct crash *crash, enum cause cause, const struct blame *blame,
+cJSON *remedies_of(const struct crash_input *input, enum cause cause, const struct blame *blame,
 		   const cJSON *diagnosis);
 
 /* "SEGV_MAPERR", "SI_USER", … or the number. */

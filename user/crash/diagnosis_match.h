@@ -50,7 +50,11 @@ const cJSON *diagnoses_at(const struct diagnoses *diagnoses, size_t index);
 /* The section "diagnosis": what fits, best first. NULL: no memory. diagnoses may be NULL. */
 cJSON *diagnose(const struct diagnoses *diagnoses, struct facts *facts);
 
-/* How to build a gem's extension anew, by who installed it; "" when that cannot be told. */
-void rebuild_command(const char *path, const char *gem, const char *version, char *out, size_t size);
+/*
+ * How to build a gem's extension anew: what the check told for its app, else by who installed it. "" when
+ * that cannot be told, or not safely.
+ */
+void rebuild_command(const struct crash_input *input, const char *path, const char *gem, const char *version,
+		     char *out, size_t size);
 
 #endif

@@ -40,7 +40,8 @@ static void get_module(const struct facts *facts, const struct matched *matched,
 static void get_rebuild(const struct facts *facts, const struct matched *matched, char *out)
 {
 	(void)matched;
-	rebuild_command(facts->blame->module, facts->blame->gem, facts->blame->version, out, VALUE);
+	rebuild_command(facts->input, facts->blame->module, facts->blame->gem, facts->blame->version, out,
+			VALUE);
 }
 
 static void get_app(const struct facts *facts, const struct matched *matched, char *out)
@@ -132,7 +133,8 @@ static void get_abi_module(const struct facts *facts, const struct matched *matc
 static void get_abi_rebuild(const struct facts *facts, const struct matched *matched, char *out)
 {
 	(void)matched;
-	rebuild_command(facts->abi->path, facts->abi->gem.name, facts->abi->gem.version, out, VALUE);
+	rebuild_command(facts->input, facts->abi->path, facts->abi->gem.name, facts->abi->gem.version, out,
+			VALUE);
 }
 
 static const struct {

@@ -8,6 +8,7 @@
 #include <string.h>
 #include "user/base/text.h"
 #include "user/crash/diagnosis_match.h"
+#include "user/gems/remedy.h"
 
 static void add(cJSON *list, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -23,19 +24,28 @@ static void add(cJSON *list, const char *format, ...)
 	cJSON_AddItemToArray(list, cJSON_CreateString(line));
 }
 
-void rebuild_command(const char *path, const char *gem, const char *version, char *out, size_t size)
+void rebuild_command(const struct crash_input *input, const char *path, const char *gem, const char *version,
+		     char *out, size_t size)
 {
+	const struct crash_extension *known = extension_known(input, path);
+	struct remedy_facts facts = {.gem = gem, .version = version};
+	struct remedy remedy;
 	struct gem_path found;
 
 	out[0] = '\0';
-	if (!gem[0])
+	if (known && known->command && known->command[0] && strlen(known->command) < size) {
+		text_copy(out, size, known->command);
 		return;
+	}
 	if (gem_path_parse(path, &found) && found.debian)
-		snprintf(out, size, "apt-get install --reinstall ruby-%s", gem);
+		facts.manager = MANAGER_DEBIAN;
 	else if (strstr(path, "/bundle"))
-		snprintf(out, size, "bundle pristine %s", gem);
-	else if (version[0])
-		snprintf(out, size, "gem pristine %s --version %s --extensions", gem, version);
+		facts.manager = MANAGER_BUNDLER;
+	else if (!version[0])
+		return; /* which of its versions is not known */
+	remedy_make(&facts, &remedy);
+	if (strlen(remedy.command) < size)
+		text_copy(out, size, remedy.command);
 }
 
 static bool is_said(const cJSON *list, const char *command)
@@ -50,13 +60,13 @@ static bool is_said(const cJSON *list, const char *command)
 	return false;
 }
 
-static void add_rebuild(cJSON *list, const struct blame *blame)
+static void add_rebuild(cJSON *list, const struct crash_input *input, const struct blame *blame)
 {
-	char command[192];
+	char command[1200];
 
 	if (!blame->gem[0])
 		return;
-	rebuild_command(blame->module, blame->gem, blame->version, command, sizeof(command));
+	rebuild_command(input, blame->module, blame->gem, blame->version, command, sizeof(command));
 	if (command[0] && !is_said(list, command))
 		add(list, "%s: %s",
 		    strncmp(command, "apt-get", 7) ? "Rebuild it against the running Ruby, as the app's user"
@@ -142,7 +152,7 @@ static void add_by_cause(cJSON *list, const struct crash *crash, enum cause caus
 	}
 }
 
-cJSON *remedies_of(const struct crash *crash, enum cause cause, const struct blame *blame,
+cJSON *remedies_of(const struct crash_input *input, enum cause cause, const struct blame *blame,
 		   const cJSON *diagnosis)
 {
 	cJSON *list = cJSON_CreateArray();
@@ -150,9 +160,9 @@ cJSON *remedies_of(const struct crash *crash, enum cause cause, const struct bla
 	if (!list)
 		return NULL;
 	add_diagnosed(list, diagnosis);
-	add_by_cause(list, crash, cause);
+	add_by_cause(list, input->crash, cause);
 	if (cause != CAUSE_INJECTED && cause != CAUSE_OOM)
-		add_rebuild(list, blame);
+		add_rebuild(list, input, blame);
 	if (!cJSON_GetArraySize(list) && strcmp(blame->confidence, "none"))
 		add(list, "Look at what calls into %s: its build, its version, what it is handed.",
 		    text_base(blame->module));

@@ -93,14 +93,16 @@ static void add_verdict(cJSON *json, struct facts *facts, const char *evidence,
 			const struct crash_report *out)
 {
 	const struct crash_input *input = facts->input;
-	cJSON *diagnosis;
+	cJSON *blame, *diagnosis;
 
 	json_add_text(json, "signal", out->signal);
 	json_add_text(json, "code", out->code);
 	json_add_text(json, "fault_address", out->fault_address);
 	cJSON_AddStringToObject(json, "cause", out->cause);
 	json_add_text(json, "cause_evidence", evidence);
-	cJSON_AddItemToObject(json, "blame", blame_json(&out->blame));
+	blame = blame_json(&out->blame);
+	cJSON_AddItemToObject(blame, "verdict", part_extension_verdict(input, out->blame.module));
+	cJSON_AddItemToObject(json, "blame", blame);
 	cJSON_AddStringToObject(json, "fingerprint", out->fingerprint);
 	cJSON_AddStringToObject(json, "confirmed_by", out->confirmed_by);
 	json_add_time(json, "confirmed_at",
@@ -108,8 +110,7 @@ static void add_verdict(cJSON *json, struct facts *facts, const char *evidence,
 	cJSON_AddItemToObject(json, "exit", crash_exit(input->crash->status));
 	diagnosis = diagnose(input->diagnoses, facts);
 	cJSON_AddItemToObject(json, "diagnosis", diagnosis);
-	cJSON_AddItemToObject(json, "remedies",
-			      remedies_of(input->crash, facts->cause, &out->blame, diagnosis));
+	cJSON_AddItemToObject(json, "remedies", remedies_of(input, facts->cause, &out->blame, diagnosis));
 }
 
 static char *report_print(struct facts *facts, const char *evidence, const struct crash_report *out)

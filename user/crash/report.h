@@ -9,6 +9,7 @@
 #include "user/crash/bundle.h"
 #include "user/crash/diagnosis.h"
 #include "user/elf/unwind.h"
+#include "user/gems/verdict.h"
 #include "user/model/model.h"
 #include "user/probe/maps.h"
 
@@ -41,6 +42,13 @@ const char *cause_name(enum cause cause); /* "null", "non_canonical", ... */
  */
 enum cause cause_of(const struct crash *crash, char *evidence, size_t size);
 
+/* What was known of a mapped extension when the process died (user/gems/verdict.h). Borrowed. */
+struct crash_extension {
+	const char *path; /* as the process sees it */
+	const struct extension_verdict *verdict;
+	const char *command; /* that mends it, in its app; "" or NULL: none was made */
+};
+
 struct crash_input {
 	const struct crash *crash;
 	const struct maps_region *regions; /* may be NULL */
@@ -60,6 +68,8 @@ struct crash_input {
 	size_t flight_size;
 	uint64_t wall_offset_ns;                          /* CLOCK_REALTIME minus CLOCK_BOOTTIME */
 	const char *host, *agent_version, *server, *ruby; /* ruby: its version */
+	const struct crash_extension *extensions;         /* what the check knew; may be NULL */
+	size_t extension_count;
 };
 
 /* 0 or -ENOMEM. */

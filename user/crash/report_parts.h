@@ -22,6 +22,8 @@ cJSON *part_vm_error(const struct crash *crash);
 cJSON *part_sql(const struct crash *crash, uint64_t wall_offset_ns);
 cJSON *part_memory(const struct crash_input *input);
 cJSON *part_gems(const struct crash_input *input);
+/* What the check knew of the file; null: nothing. */
+cJSON *part_extension_verdict(const struct crash_input *input, const char *path);
 cJSON *part_capture(const struct crash_input *input);
 cJSON *part_auxv(const struct crash_input *input);
 cJSON *part_code(const struct crash_input *input);
