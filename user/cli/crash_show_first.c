@@ -88,6 +88,26 @@ static void print_ruby(const struct story *story)
 	}
 }
 
+/* What the check of gems knew of the blamed file; of its evidence what speaks against it. */
+static void print_verdict(const struct story *story, const cJSON *verdict)
+{
+	const cJSON *evidence = report_part(verdict, "evidence"), *one;
+	const char *says = json_text(cJSON_GetArrayItem(evidence, 0), "says");
+
+	if (!cJSON_IsObject(verdict))
+		return;
+	cJSON_ArrayForEach(one, evidence)
+	{
+		if (json_true(one, "against")) {
+			says = json_text(one, "says");
+			break;
+		}
+	}
+	page_text(&story->page, "checked", 2, "%s (confidence %s)%s%s",
+		  json_text(verdict, "compatibility_status"), json_text(verdict, "confidence"),
+		  *says ? ": " : "", says);
+}
+
 static void print_why(const struct story *story)
 {
 	const cJSON *report = story->report, *blame = report_part(report, "blame");
@@ -104,6 +124,7 @@ static void print_why(const struct story *story)
 		  *json_text(blame, "gem") ? ", " : "", json_text(blame, "module"),
 		  json_text(blame, "confidence"));
 	page_text(&story->page, "because", 2, "%s", json_text(blame, "how"));
+	print_verdict(story, report_part(blame, "verdict"));
 	if (cJSON_IsObject(vm))
 		page_text(&story->page, "Ruby said", 2, "%s: %s", json_text(vm, "function"),
 			  json_text(vm, "message"));
