@@ -126,8 +126,8 @@ static const struct table_row rows[] = {
 	 CONFIDENCE_MEDIUM, "3.3.0"},
 	{"damaged", NULL, "3.1.0", .damaged = true, .unread = true, .verdict = VERDICT_BROKEN,
 	 CONFIDENCE_HIGH, "3.1.0"},
-	{"built by a development Ruby", for_31, "3.1.0", .development = true, .verdict = VERDICT_INCOMPATIBLE,
-	 CONFIDENCE_HIGH, "3.1.0"},
+	{"built by a development Ruby", for_31, "3.1.0", .development = true, .verdict = VERDICT_COMPATIBLE,
+	 CONFIDENCE_LOW, "3.1.0"},
 	{"its gem is for other Rubies, it was built for this", for_31, "3.1.0", .gemspec_ruby = ">= 3.2",
 	 .verdict = VERDICT_COMPATIBLE, CONFIDENCE_HIGH, "3.1.0"},
 };
@@ -198,6 +198,31 @@ static void without_a_ruby(void **state)
 	assert_int_equal(verdict.verdict, VERDICT_UNKNOWN);
 	assert_string_equal(verdict.built_for, "3.1.0");
 	free(object);
+}
+
+/* A development Ruby asks each object for ruby_abi_version; it takes none that lacks it. */
+static void before_a_development_ruby(void **state)
+{
+	struct object *release = object_make(&(struct object_made){.needed = for_31, .asked = uses_ruby});
+	struct object *development = object_make(&(struct object_made){
+		.needed = for_31, .asked = uses_ruby, .flags = OBJECT_GIVES_ABI_VERSION});
+	struct object *running = object_make(&(struct object_made){
+		.soname = "libruby-3.1.so.3.1", .flags = OBJECT_IS_RUBY | OBJECT_GIVES_ABI_VERSION});
+	struct ruby_runtime ruby = shared;
+	struct extension_found found = {.path = "/x.so", .object = release};
+	struct extension_verdict verdict;
+
+	(void)state;
+	ruby.object = running;
+	extension_judge(&found, &ruby, "", "", &verdict);
+	assert_int_equal(verdict.verdict, VERDICT_INCOMPATIBLE);
+	found.object = development;
+	extension_judge(&found, &ruby, "", "", &verdict);
+	assert_int_equal(verdict.verdict, VERDICT_COMPATIBLE);
+	assert_int_equal(verdict.confidence, CONFIDENCE_HIGH);
+	free(release);
+	free(development);
+	free(running);
 }
 
 static void what_the_matrix_says(void **state)
@@ -320,6 +345,7 @@ static void versions(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(before_a_development_ruby),
 		cmocka_unit_test(each_row),
 		cmocka_unit_test(without_a_ruby),
 		cmocka_unit_test(what_the_matrix_says),

@@ -39,8 +39,8 @@ struct judging {
 	struct extension_verdict *out;
 	struct claim claims[CLAIMS];
 	size_t claim_count;
-	bool links_libruby, names_libruby, foreign_platform, foreign_libruby, foreign_build, matrix_bad,
-		broken;
+	bool links_libruby, names_libruby, foreign_platform, foreign_libruby, foreign_build, unsettled,
+		matrix_bad, broken;
 };
 
 static bool is_set(const char *text)
@@ -231,12 +231,16 @@ static void weigh_abi_version(struct judging *judging)
 		return;
 	ours = object->flags & OBJECT_GIVES_ABI_VERSION;
 	theirs = ruby->flags & OBJECT_GIVES_ABI_VERSION;
-	if (ours == theirs)
-		return;
-	judging->foreign_build = true;
-	evidence_add(judging->out, EVIDENCE_ABI_VERSION, true, "%s",
-		     ours ? "built by a development version of Ruby, which this one is not"
-			  : "built by a release of Ruby, and this one is a development version");
+	/* a development Ruby looks for it in all that it loads, a release looks for it in nothing */
+	judging->foreign_build = theirs && !ours;
+	judging->unsettled = ours && !theirs;
+	if (judging->foreign_build)
+		evidence_add(judging->out, EVIDENCE_ABI_VERSION, true,
+			     "built by a release of Ruby, and this one is a development version");
+	else if (judging->unsettled)
+		evidence_add(
+			judging->out, EVIDENCE_ABI_VERSION, false,
+			"built by a development version of Ruby, whose ABI may not be that of its release");
 }
 
 static void weigh_symbols(struct judging *judging, const char *library, const char *symbol)
@@ -346,7 +350,7 @@ static void conclude(struct judging *judging)
 		out->confidence = CONFIDENCE_LOW;
 	} else {
 		out->verdict = VERDICT_COMPATIBLE;
-		out->confidence = agreed(judging, built);
+		out->confidence = judging->unsettled ? CONFIDENCE_LOW : agreed(judging, built);
 	}
 }
 
