@@ -54,6 +54,23 @@ _lapidary() {
 		[ "${COMP_WORDS[2]}" = resume ] && own=""
 		;;
 	workers | breakers) own="--app" ;;
+	check)
+		case $before in
+		--pid)
+			mapfile -t COMPREPLY < <(compgen -W "$(_lapidary_values "$program" workers process_id)" -- "$word")
+			return
+			;;
+		--root)
+			mapfile -t COMPREPLY < <(compgen -d -- "$word")
+			return
+			;;
+		esac
+		if [[ $word != -* ]]; then
+			mapfile -t COMPREPLY < <(compgen -d -- "$word")
+			return
+		fi
+		own="--pid --root --static"
+		;;
 	breaker)
 		# targets have colons, where bash breaks words: these are cut at blanks alone
 		read -ra said <<<"${COMP_LINE:0:COMP_POINT}."

@@ -73,6 +73,19 @@ sys.exit(bool(errors))' "$ROOT/rules/schema/$1.schema.json"
 	lap breakers --json | valid breakers
 }
 
+@test "what check finds: of the watched apps, of one process, of a root" {
+	local pid
+	process_start pg ruby -rpg -e 'sleep'
+	pid=$(process_pid pg)
+	watch_wait "$pid"
+	# problems of this host are not this test's: 0 or 1
+	lap check --json >"$WORK/check.json" || [ "$?" = 1 ]
+	valid check <"$WORK/check.json"
+	check "$(<"$WORK/check.json")" '.gems | any(.gem_name == "pg" and .pid != null)'
+	lap check --pid "$pid" --json | valid check
+	lap check --root / --json | valid check
+}
+
 @test "configuration" {
 	"$LAPIDARY" config show --json --config "$ROOT/deploy/lapidary.json" | valid config
 	"$LAPIDARY" config check "$ROOT/deploy/lapidary.json" --json | jq -e .valid

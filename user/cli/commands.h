@@ -7,6 +7,7 @@ int cmd_agent(int argc, char **argv);
 int cmd_actions(int argc, char **argv);
 int cmd_breaker(int argc, char **argv);
 int cmd_breakers(int argc, char **argv);
+int cmd_check(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_crash(int argc, char **argv);
 int cmd_crashes(int argc, char **argv);

@@ -10,6 +10,8 @@ static const struct {
 	const char *what;
 } commands[] = {
 	{"agent", cmd_agent, "watch this host's Ruby processes (the daemon)"},
+	{"check", cmd_check,
+	 "Rubies and native extensions: what was built for another one, and what mends it"},
 	{"crashes", cmd_crashes, "the crashes that were recorded"},
 	{"crash", cmd_crash, "look into one: crash show|core|open|diff|export ID"},
 	{"incidents", cmd_incidents, "what a person should know of, open and past"},
