@@ -289,7 +289,8 @@ gem_install() {
 @test "a folder that may not be read is told, to who may not" {
 	fresh own
 	chmod -R o+rX "$WORK/fresh"
-	mkdir -p -m 0700 "$VENDOR/closed"
+	mkdir "$VENDOR/closed"
+	chmod 0700 "$VENDOR/closed"
 	run -1 setpriv --reuid 64324 --regid 64324 --clear-groups env HOME="$WORK/nowhere" "$LAPIDARY" check --root "$WORK/fresh" --json
 	LOOKED=$output
 	holds '.problems | length == 1' '.problems[0].path | endswith("/closed")' '.gems | length >= 50'
