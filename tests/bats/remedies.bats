@@ -35,8 +35,9 @@ gem_make() {
 
 setup_file() {
 	work_begin
-	unset GEM_HOME GEM_PATH BUNDLE_PATH BUNDLE_GEMFILE RUBYOPT
+	unset GEMRC GEM_HOME GEM_PATH BUNDLE_PATH BUNDLE_GEMFILE RUBYOPT
 	mkdir -p "$WORK/index/gems" "$WORK/home"
+	mkdir -m 1777 "$WORK/cwd"
 	export HOME=$WORK/home
 	printf -- '---\n:sources:\n- file://%s/index/\ngem: --no-document\n' "$WORK" >"$HOME/.gemrc"
 	gem_make stone 1.2.0
@@ -61,7 +62,6 @@ mended() {
 	echo "$command"
 	[ -n "$command" ]
 	run ! "$@"
-	mkdir -p "$WORK/cwd"
 	(cd "$WORK/cwd" && sh -euc "$command" </dev/null)
 	"$@"
 }
@@ -96,7 +96,6 @@ app_loads() {
 
 @test "Property 3: a damaged extension, in a folder that means harm, of another user" {
 	local home name
-	mkdir -m 1777 "$WORK/cwd"
 	# what make can build in is the tool's business: the worst name that it takes
 	for name in "it's \$(touch harm)" "it's;touch harm" "it's"; do
 		home=$WORK/$name

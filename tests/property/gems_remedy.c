@@ -157,6 +157,8 @@ static void expect(const struct remedy_facts *facts, char *out, size_t size)
 		snprintf(words, sizeof(words), "<pristine><%s>", facts->gem);
 		expect_call(out, size, &used, facts, "bundle", words);
 	} else if (precompiled) {
+		snprintf(words, sizeof(words), "<install><%s>%s<--platform><ruby>", facts->gem, version);
+		expect_call(out, size, &used, facts, "gem", words);
 		snprintf(words, sizeof(words), "<uninstall><%s>%s<--platform><%s><--force><--executables>",
 			 facts->gem, version, facts->platform);
 		expect_call(out, size, &used, facts, "gem", words);
@@ -207,6 +209,9 @@ static void word_by_word(void **state)
 				    (facts->manager == MANAGER_BUNDLER && has_control(facts->bundle_path)) ||
 				    (facts->manager == MANAGER_RUBYGEMS && has_control(facts->version)));
 		remedy_make(facts, &remedy);
+		/* which version to take away must be known */
+		control |= facts->manager == MANAGER_RUBYGEMS && !facts->version[0] && facts->platform[0] &&
+			   strcmp(facts->platform, "ruby") != 0;
 		if (control != !remedy.command[0])
 			fail_msg("case %u: \"%s\", \"%s\"", n, remedy.command, remedy.refused);
 		if (control) {

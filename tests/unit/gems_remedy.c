@@ -84,6 +84,7 @@ static void precompiled_and_replaced(void **state)
 
 	(void)state;
 	told(&facts,
+	     "/usr/bin/gem install nokogiri --version 1.15.0 --platform ruby && "
 	     "/usr/bin/gem uninstall nokogiri --version 1.15.0 --platform x86_64-linux --force --executables "
 	     "&& /usr/bin/gem install nokogiri --version 1.15.0 --platform ruby");
 	facts.manager = MANAGER_BUNDLER;
@@ -153,6 +154,7 @@ static void what_is_refused(void **state)
 	refused(&(struct remedy_facts){.gem = "pg", .manager = MANAGER_BUNDLER, .app_dir = "-P"});
 	refused(&(struct remedy_facts){.gem = "pg", .manager = MANAGER_DEBIAN, .package = "--force-yes"});
 	refused(&(struct remedy_facts){.gem = "shop", .manager = MANAGER_BUNDLER, .from_path = true});
+	refused(&(struct remedy_facts){.gem = "pg", .platform = "x86_64-linux"});
 }
 
 static void scripts(void **state)

@@ -196,6 +196,8 @@ static void bundle_configs(void **state)
 	assert_int_equal(bundle_config_parse("BUNDLE_PATH\n", 12, &config, why), -EBADMSG);
 	assert_string_equal(why, "line 1: no key with a value");
 	assert_int_equal(bundle_config_parse("BUNDLE_PATH: a\033[2Jb\n", 20, &config, why), -EBADMSG);
+	assert_int_equal(bundle_config_parse("BUNDLE_PATH: a\xff/b\n", 18, &config, why), -EBADMSG);
+	assert_string_equal(why, "line 1: a value that is too long or no text");
 	assert_memory_equal(&before, &config, sizeof(config));
 }
 

@@ -3,10 +3,9 @@
  * The commands are those that mend (FACTS.md 7, tests/bats/remedies.bats tries them):
  *
  *   RubyGems, built here      gem pristine NAME --version V --extensions
- *   RubyGems, precompiled     gem install NAME --version V --platform ruby, after the precompiled one is gone
- *   Bundler, built here       bundle pristine NAME
- *   Bundler, precompiled      force_ruby_platform, and the bundle installed anew
- *   Debian                    apt-get install --reinstall PACKAGE
+ *   RubyGems, precompiled     gem install NAME --version V --platform ruby, and the precompiled one taken
+ * away Bundler, built here       bundle pristine NAME Bundler, precompiled      force_ruby_platform, and the
+ * bundle installed anew Debian                    apt-get install --reinstall PACKAGE
  *
  * run with the app's own Ruby (the gem and bundle beside it, or through rbenv or asdf), as the app's user,
  * with those variables of its environment that say where gems are.
@@ -182,26 +181,39 @@ static void add_version(struct line *line, const char *version)
 	add_name(line, version);
 }
 
+static void say_install(struct line *line, const struct remedy_facts *facts, const char *version)
+{
+	add_call(line, facts, "gem");
+	add(line, "install");
+	add_name(line, facts->gem);
+	add_version(line, version);
+}
+
+/*
+ * RubyGems prefers the precompiled one while it is there, and its uninstall takes both of a version. So it is
+ * compiled once beside it, to know that it can be, before what the app has is taken away.
+ */
+static void say_compiled(struct line *line, const struct remedy_facts *facts)
+{
+	say_install(line, facts, facts->version);
+	add(line, "--platform ruby &&");
+	add_call(line, facts, "gem");
+	add(line, "uninstall");
+	add_name(line, facts->gem);
+	add_version(line, facts->version);
+	add(line, "--platform");
+	add_name(line, facts->platform);
+	add(line, "--force --executables &&");
+	say_install(line, facts, facts->version);
+	add(line, "--platform ruby");
+}
+
 static void say_rubygems(struct line *line, const struct remedy_facts *facts)
 {
 	if (is_set(facts->replace_with)) {
-		add_call(line, facts, "gem");
-		add(line, "install");
-		add_name(line, facts->gem);
-		add_version(line, facts->replace_with);
+		say_install(line, facts, facts->replace_with);
 	} else if (is_precompiled(facts)) {
-		add_call(line, facts, "gem");
-		add(line, "uninstall");
-		add_name(line, facts->gem);
-		add_version(line, facts->version);
-		add(line, "--platform");
-		add_name(line, facts->platform);
-		add(line, "--force --executables &&");
-		add_call(line, facts, "gem");
-		add(line, "install");
-		add_name(line, facts->gem);
-		add_version(line, facts->version);
-		add(line, "--platform ruby");
+		say_compiled(line, facts);
 	} else {
 		add_call(line, facts, "gem");
 		add(line, "pristine");
@@ -287,9 +299,10 @@ static void say_restart(const struct remedy_facts *facts, struct remedy *out)
 
 static void say_image(const struct remedy_facts *facts, struct remedy *out)
 {
-	char gem[160];
+	char gem[160], version[160] = "";
 
-	if (!facts->image || !shell_quote(facts->gem, gem, sizeof(gem)))
+	if (!facts->image || !shell_quote(facts->gem, gem, sizeof(gem)) ||
+	    (is_set(facts->version) && !shell_quote(facts->version, version, sizeof(version))))
 		return;
 	if (facts->manager == MANAGER_DEBIAN)
 		snprintf(out->image, sizeof(out->image),
@@ -304,11 +317,10 @@ static void say_image(const struct remedy_facts *facts, struct remedy *out)
 			 is_precompiled(facts) ? "bundle config set force_ruby_platform true && " : "");
 	else
 		snprintf(out->image, sizeof(out->image),
-			 "In the image: RUN gem install %s%s%.40s%s in the stage whose Ruby runs it, and "
-			 "build it without "
-			 "its cache (docker build --no-cache --pull).",
-			 gem, is_set(facts->version) ? " --version " : "",
-			 is_set(facts->version) ? facts->version : "",
+			 "In the image: RUN gem install %s%s%s%s in the stage whose Ruby runs it, and build "
+			 "it "
+			 "without its cache (docker build --no-cache --pull).",
+			 gem, version[0] ? " --version " : "", version,
 			 is_precompiled(facts) ? " --platform ruby" : "");
 	text_clean(out->image);
 }
@@ -344,6 +356,13 @@ void remedy_make(const struct remedy_facts *facts, struct remedy *out)
 	}
 	if (!is_gem_name(facts->gem)) {
 		refuse(out, facts->gem);
+		return;
+	}
+	if (facts->manager == MANAGER_RUBYGEMS && is_precompiled(facts) && !is_set(facts->version) &&
+	    !is_set(facts->replace_with)) {
+		/* without a version uninstall takes them all */
+		snprintf(out->refused, sizeof(out->refused),
+			 "which version of %.60s is installed is not known", facts->gem);
 		return;
 	}
 	if (facts->from_path && facts->manager == MANAGER_BUNDLER) {

@@ -23,15 +23,17 @@ static bool unquote(struct line *value)
 	return !memchr(value->text, quote, value->size);
 }
 
+/* What is no text is refused: a path with a letter replaced is another path. */
 static bool take(char *out, size_t size, struct line value)
 {
-	for (size_t i = 0; i < value.size; i++)
-		if ((unsigned char)value.text[i] < ' ' || value.text[i] == 0x7f)
-			return false;
-	if (value.size >= size)
+	char text[1024];
+
+	if (value.size >= size || value.size >= sizeof(text) || memchr(value.text, '\0', value.size))
 		return false;
-	text_copy_bytes(out, size, value.text, value.size);
-	text_clean(out);
+	text_copy_bytes(text, sizeof(text), value.text, value.size);
+	if (text_clean(text) != 0)
+		return false;
+	text_copy(out, size, text);
 	return true;
 }
 
