@@ -214,7 +214,7 @@ static void links_stay_inside_the_root(void **state)
 	FOUND(TREE_EXTENSION, "/gems/folder/real.so");
 	assert_int_equal(count_of(tree, TREE_EXTENSION), 2);
 	assert_int_equal(count_of(tree, TREE_PROBLEM), 2);
-	gem_tree_open(tree, paths, 3, fds);
+	gem_tree_open(tree, paths, 3, fds, NULL);
 	assert_int_equal(fds[0], -ENOENT);
 	assert_true(fds[1] >= 0 && fds[2] >= 0);
 	for (int i = 1; i < 3; i++) {
@@ -245,7 +245,7 @@ static void what_is_no_file_is_not_opened(void **state)
 	PROBLEM("/gems/linked.so", -EINVAL);
 	FOUND(TREE_EXTENSION, "/gems/good.so");
 	assert_int_equal(count_of(tree, TREE_EXTENSION), 1);
-	gem_tree_open(tree, paths, 5, fds);
+	gem_tree_open(tree, paths, 5, fds, NULL);
 	assert_int_equal(fds[0], -EINVAL);
 	assert_int_equal(fds[1], -EISDIR);
 	assert_true(fds[2] >= 0);
@@ -361,7 +361,7 @@ static void a_child_that_stops_is_replaced(void **state)
 	assert_int_equal(count_of(tree, TREE_PROBLEM), 1);
 	assert_int_equal(kill(child, 0), -1); /* it is gone, and was waited for */
 	assert_int_equal(kill(only_child(), SIGSTOP), 0);
-	gem_tree_open(tree, paths, 2, fds);
+	gem_tree_open(tree, paths, 2, fds, NULL);
 	assert_true(fds[0] >= 0 && fds[1] >= 0);
 	close(fds[0]);
 	close(fds[1]);

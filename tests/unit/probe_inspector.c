@@ -72,10 +72,12 @@ static void every_kind_of_file(void **state)
 		 text_file("current directory: /gems/pg/ext\n/usr/bin/ruby3.1 -I . extconf.rb\n")},
 		{INSPECT_BUNDLE_CONFIG, text_file("---\nBUNDLE_PATH: \"vendor/bundle\"\n")},
 		{INSPECT_KINDS, open_first("/etc/passwd")},
+		{INSPECT_TEXT, text_file("/opt/lib\n\033[2J\n")},
 	};
 
 	(void)state;
-	inspector_run(inspector, list, 7);
+	inspector_run(inspector, list, 8);
+	assert_string_equal(list[7].answer, "/opt/lib\n?[2J\n");
 	for (size_t i = 0; i < 6; i++)
 		if (i != 1 && list[i].result)
 			fail_msg("%zu: %d %s", i, list[i].result, list[i].why);
@@ -88,7 +90,7 @@ static void every_kind_of_file(void **state)
 	assert_string_equal(((struct build_log *)list[4].answer)->ruby, "/usr/bin/ruby3.1");
 	assert_string_equal(((struct bundle_config *)list[5].answer)->path, "vendor/bundle");
 	assert_int_equal(list[6].result, -EINVAL);
-	forget(list, 7);
+	forget(list, 8);
 	inspector_free(inspector);
 }
 

@@ -5,7 +5,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "user/base/file.h"
 #include "user/base/json.h"
 #include "user/base/text.h"
 #include "user/cli/check.h"
@@ -66,21 +65,19 @@ static void ask_batch(struct check *check, enum inspection_kind kind, struct bat
 	struct inspection list[TREE_OPEN_MAX];
 	struct answer_key keys[TREE_OPEN_MAX];
 	size_t asked[TREE_OPEN_MAX], count = 0;
+	struct stat stats[TREE_OPEN_MAX];
 	int fds[TREE_OPEN_MAX];
 
-	gem_tree_open(check->tree, batch->paths, batch->count, fds);
+	gem_tree_open(check->tree, batch->paths, batch->count, fds, stats);
 	for (size_t i = 0; i < batch->count; i++) {
 		struct check_file *file = &check->files[batch->at[i]];
-		struct stat st;
 
-		file->result = fds[i] < 0 ? fds[i] : fstat(fds[i], &st) ? -errno : 0;
+		file->result = fds[i] < 0 ? fds[i] : 0;
 		if (file->result) {
 			file->why = strerror(-file->result);
-			if (fds[i] >= 0)
-				close(fds[i]);
 			continue;
 		}
-		answer_key_fill(&keys[count], kind, &st);
+		answer_key_fill(&keys[count], kind, &stats[i]);
 		asked[count] = batch->at[i];
 		list[count++] = (struct inspection){.kind = kind, .fd = fds[i]};
 	}
@@ -159,15 +156,10 @@ const struct object *check_open_object(void *context, const char *path, int *res
 	struct answer_key key;
 	struct stat st;
 
-	gem_tree_open(check->tree, &path, 1, &one.fd);
+	gem_tree_open(check->tree, &path, 1, &one.fd, &st);
 	if (one.fd < 0) {
 		/* a folder of that name is no library */
 		*result = one.fd == -ENOTDIR || one.fd == -EISDIR ? -ENOENT : one.fd;
-		return NULL;
-	}
-	if (fstat(one.fd, &st) != 0) {
-		*result = -errno;
-		close(one.fd);
 		return NULL;
 	}
 	answer_key_fill(&key, INSPECT_OBJECT, &st);
@@ -181,29 +173,23 @@ const struct object *check_open_object(void *context, const char *path, int *res
 	return one.result ? NULL : one.answer;
 }
 
+static bool is_link_conf(const struct check *check, const struct tree_entry *entry)
+{
+	(void)check;
+	return entry->kind == TREE_LINK_CONF && !strstr(entry->path, "/ld-musl-");
+}
+
 /* ld.so.conf and what it includes, one behind the other. */
 static void read_link_conf(struct check *check)
 {
 	size_t used = 0;
 
 	check->link_conf = calloc(1, LINK_CONF_MAX);
-	for (size_t i = 0; check->link_conf && i < check->file_count; i++) {
-		const struct tree_entry *entry = gem_tree_entry(check->tree, i);
-		char *text;
-		size_t size;
-		int fd;
-
-		if (entry->kind != TREE_LINK_CONF || strstr(entry->path, "/ld-musl-"))
-			continue;
-		gem_tree_open(check->tree, &entry->path, 1, &fd);
-		if (fd < 0)
-			continue;
-		if (file_read_fd(fd, LINK_CONF_MAX / 2, &text, &size) == 0) {
-			text_add(check->link_conf, LINK_CONF_MAX, &used, "%s\n", text);
-			free(text);
-		}
-		close(fd);
-	}
+	check_ask(check, INSPECT_TEXT, is_link_conf);
+	for (size_t i = 0; check->link_conf && i < check->file_count; i++)
+		if (is_link_conf(check, gem_tree_entry(check->tree, i)) && check->files[i].result == 0)
+			text_add(check->link_conf, LINK_CONF_MAX, &used, "%s\n",
+				 (const char *)check->files[i].answer);
 }
 
 static const char *reason(int result)

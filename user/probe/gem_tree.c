@@ -129,7 +129,7 @@ int gem_tree_new(const char *root, struct gem_tree **out)
 	if (!tree)
 		return -ENOMEM;
 	text_copy(tree->root, sizeof(tree->root), root);
-	gem_tree_open(tree, &slash, 1, &fd); /* by the child, since it may hang */
+	gem_tree_open(tree, &slash, 1, &fd, NULL); /* by the child, since it may hang */
 	err = fd == -EISDIR ? 0 : fd;
 	if (err)
 		gem_tree_free(tree);
@@ -303,7 +303,8 @@ const struct tree_entry *gem_tree_entry(const struct gem_tree *tree, size_t i)
 }
 
 /* One question; the descriptors in order of those that could be opened. */
-static int ask_open(struct gem_tree *tree, const char *const *paths, size_t count, int *fds)
+static int ask_open(struct gem_tree *tree, const char *const *paths, size_t count, int *fds,
+		    struct stat *stats)
 {
 	struct tree_answer answer;
 	int opened[MESSAGE_FDS], err = start_child(tree);
@@ -319,6 +320,8 @@ static int ask_open(struct gem_tree *tree, const char *const *paths, size_t coun
 		err = wait_answer(tree, &answer, opened, &opened_count);
 	for (size_t i = 0; i < count; i++) {
 		fds[i] = err ? err : i < answer.count ? answer.result[i] : -EPROTO;
+		if (stats && fds[i] == 0)
+			stats[i] = answer.stats[i];
 		if (fds[i] == 0)
 			fds[i] = at < opened_count ? opened[at++] : -EPROTO;
 	}
@@ -327,7 +330,8 @@ static int ask_open(struct gem_tree *tree, const char *const *paths, size_t coun
 	return err;
 }
 
-void gem_tree_open(struct gem_tree *tree, const char *const *paths, size_t count, int *fds)
+void gem_tree_open(struct gem_tree *tree, const char *const *paths, size_t count, int *fds,
+		   struct stat *stats)
 {
 	int err;
 
@@ -335,7 +339,7 @@ void gem_tree_open(struct gem_tree *tree, const char *const *paths, size_t count
 		fds[i] = -E2BIG;
 	if (count > TREE_OPEN_MAX)
 		return;
-	err = ask_open(tree, paths, count, fds);
+	err = ask_open(tree, paths, count, fds, stats);
 	if (err != -ETIMEDOUT && err != -EPIPE && err != -ENAMETOOLONG)
 		return;
 	/* one of them hangs: each is asked for alone, so that one fails and no more */
@@ -346,7 +350,7 @@ void gem_tree_open(struct gem_tree *tree, const char *const *paths, size_t count
 			fds[i] = -ETIMEDOUT;
 			continue;
 		}
-		err = ask_open(tree, paths + i, 1, fds + i);
+		err = ask_open(tree, paths + i, 1, fds + i, stats ? stats + i : NULL);
 		if (err == -ETIMEDOUT || err == -EPIPE) {
 			end_child(tree);
 			hangs++;

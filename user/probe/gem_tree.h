@@ -78,8 +78,11 @@ const struct tree_entry *gem_tree_entry(const struct gem_tree *tree, size_t i);
 
 /*
  * Opens regular files of the root to be read: fds[i] is the caller's, or -errno. paths are absolute inside
- * the root; at most TREE_OPEN_MAX.
+ * the root; at most TREE_OPEN_MAX. stats[i] is what the child saw of it (NULL: not wanted): asking the
+ * descriptor oneself, or reading from it, may hang.
  */
-void gem_tree_open(struct gem_tree *tree, const char *const *paths, size_t count, int *fds);
+struct stat;
+void gem_tree_open(struct gem_tree *tree, const char *const *paths, size_t count, int *fds,
+		   struct stat *stats);
 
 #endif

@@ -251,6 +251,8 @@ static size_t serve_open(struct tree_walk *walk, const struct tree_question *que
 		tree_step(walk, at);
 		answer->result[i] = walk->root < 0 ? walk->root : tree_open_file(walk->root, at);
 		if (answer->result[i] >= 0) {
+			if (fstat(answer->result[i], &answer->stats[i]) != 0)
+				memset(&answer->stats[i], 0, sizeof(answer->stats[i]));
 			fds[count++] = answer->result[i];
 			answer->result[i] = 0;
 		}
@@ -272,10 +274,11 @@ void tree_child(const char *root, int socket_fd, struct tree_shared *shared, con
 	if (walk.root < 0)
 		walk.root = -errno;
 	for (;;) {
-		struct tree_answer answer = {0};
+		static struct tree_answer answer;
 		int fds[TREE_OPEN_MAX], unwanted, got;
 		size_t count = 0;
 
+		memset(&answer, 0, sizeof(answer));
 		got = message_receive(socket_fd, &question, sizeof(question), &unwanted, 0);
 		if (got != 1)
 			_exit(0);

@@ -8,6 +8,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/stat.h>
 #include "user/probe/gem_tree.h"
 
 enum {
@@ -47,6 +48,7 @@ struct tree_question {
 struct tree_answer {
 	uint32_t count;
 	int32_t result[TREE_OPEN_MAX];
+	struct stat stats[TREE_OPEN_MAX];
 };
 
 /* The child: serves the socket until it closes. `skip`: folders not to be looked into. Does not return. */
@@ -73,7 +75,6 @@ void tree_walk_place(struct tree_walk *walk, enum tree_place_kind kind, const ch
 /* Everything below, as a folder of gems; `must`: say so when it is not there. */
 void tree_walk_gems(struct tree_walk *walk, const char *path);
 
-struct stat;
 void tree_found(struct tree_walk *walk, enum tree_kind kind, const char *path, const struct stat *st);
 void tree_problem(struct tree_walk *walk, const char *path, int result);
 void tree_step(struct tree_walk *walk, const char *path);

@@ -18,6 +18,7 @@ enum inspection_kind {
 	INSPECT_GEMSPEC,       /* struct gemspec */
 	INSPECT_BUILD_LOG,     /* struct build_log */
 	INSPECT_BUNDLE_CONFIG, /* struct bundle_config */
+	INSPECT_TEXT,          /* its bytes and a NUL, printable but for line ends */
 	INSPECT_KINDS
 };
 
@@ -40,6 +41,7 @@ void inspector_free(struct inspector *inspector);
 /* Fills in all answers. Beyond INSPECTOR_DEATHS children that died or hung the rest gets -ECANCELED. */
 enum inspector_limit {
 	INSPECTOR_BATCH = 32,
+	INSPECTOR_TEXT_MAX = 32 << 10,
 	INSPECTOR_DEATHS = 64,
 	INSPECTOR_CPU_SECONDS = 2, /* a file */
 	INSPECTOR_WAIT_MS = 10000, /* a file, by the clock */

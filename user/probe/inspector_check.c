@@ -44,6 +44,16 @@ static bool check_bundle_config(struct bundle_config *config)
 	return IS_TEXT(config->path) && IS_TEXT(config->gemfile) && IS_TEXT(config->without);
 }
 
+static bool check_lines(char *text, size_t size)
+{
+	if (size == 0 || size > INSPECTOR_TEXT_MAX + 1 || text[size - 1] != '\0' || strlen(text) != size - 1)
+		return false;
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' && *text != '\n' && *text != '\t')
+			*text = '?';
+	return true;
+}
+
 bool inspector_check(enum inspection_kind kind, void *answer, size_t size)
 {
 	switch (kind) {
@@ -57,6 +67,8 @@ bool inspector_check(enum inspection_kind kind, void *answer, size_t size)
 		return size == sizeof(struct build_log) && check_build_log(answer);
 	case INSPECT_BUNDLE_CONFIG:
 		return size == sizeof(struct bundle_config) && check_bundle_config(answer);
+	case INSPECT_TEXT:
+		return check_lines(answer, size);
 	case INSPECT_KINDS:
 		break;
 	}

@@ -121,6 +121,19 @@ static int inspect_fixed(int fd, size_t limit, size_t answer_size, parse_fn pars
 	return err;
 }
 
+static int inspect_text(int fd, struct result *result)
+{
+	char *bytes;
+	int err = read_text(fd, INSPECTOR_TEXT_MAX, &bytes, &result->size, result->why);
+
+	if (err)
+		return err;
+	bytes[result->size] = '\0'; /* there is room for one more than may be read */
+	result->size = strlen(bytes) + 1;
+	result->answer = bytes;
+	return 0;
+}
+
 static int inspect(enum inspection_kind kind, int fd, struct result *result)
 {
 	switch (kind) {
@@ -136,6 +149,8 @@ static int inspect(enum inspection_kind kind, int fd, struct result *result)
 	case INSPECT_BUNDLE_CONFIG:
 		return inspect_fixed(fd, BUNDLE_CONFIG_BYTES_MAX, sizeof(struct bundle_config),
 				     parse_bundle_config, result);
+	case INSPECT_TEXT:
+		return inspect_text(fd, result);
 	case INSPECT_KINDS:
 		break;
 	}
