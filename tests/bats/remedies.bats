@@ -184,3 +184,30 @@ app_loads() {
 	run ! sh "$WORK/fails"
 	run ! loads "$WORK/e" stone
 }
+
+# told GEM ARGS…: what lapidary check tells for the one extension of the gem that is wrong.
+told() {
+	local gem=$1
+	shift
+	"$LAPIDARY" check --static --json "$@" | jq -r --arg gem "$gem" '
+		[.gems[] | select(.gem_name == $gem and .compatibility_status != "compatible") | .recompilation_command] | unique[]'
+}
+
+@test "Property 3: lapidary check finds it, tells the command, and is content afterwards: RubyGems" {
+	export GEM_HOME=$WORK/k
+	gem install stone --platform ruby >/dev/null
+	"$LAPIDARY" check --static
+	damage "$WORK/k"
+	run -1 "$LAPIDARY" check --static
+	mended "$(told stone)" loads "$WORK/k" stone
+	"$LAPIDARY" check --static
+}
+
+@test "Property 3: lapidary check finds it, tells the command, and is content afterwards: Bundler" {
+	app_make "$WORK/store" force_ruby_platform
+	"$LAPIDARY" check --static "$WORK/store"
+	damage "$WORK/store/vendor"
+	run -1 "$LAPIDARY" check --static "$WORK/store"
+	mended "$(told stone "$WORK/store")" app_loads "$WORK/store"
+	"$LAPIDARY" check --static "$WORK/store"
+}
