@@ -288,7 +288,8 @@ int gem_tree_walk(struct gem_tree *tree, const struct tree_place *places, size_t
 		if (!err)
 			forget_found(tree, before);
 	}
-	qsort(tree->entries, tree->count, sizeof(*tree->entries), by_path);
+	if (tree->count)
+		qsort(tree->entries, tree->count, sizeof(*tree->entries), by_path);
 	return err;
 }
 
