@@ -158,7 +158,46 @@ opened_by_hand() {
 	obey_says timed '$breaker.open?(:query)' false
 	lap breaker close "$target" --app timed
 	wait_until 5 obey_says timed 'open?' false
+	# once more: nothing is to do; an app that nobody knows is named
+	[ "$(lap breaker close "$target" --app timed)" = "nothing to do: none of them is open" ]
+	run lap breaker close "$target" --app nosuch
+	[ "$status" = 1 ]
+	[[ $output == *"app nosuch was not seen to use $target"* ]]
+	# and who gets an order is counted
+	check "$(lap breaker open "$target" --app timed --for 1s --json)" '[.breakers[].peers] == [1, 1]'
 	process_stop timed KILL
+}
+
+# tested_as TARGET RESULT: what the latest test of that database found.
+tested_as() {
+	lap breakers --json | jq -e --arg target "$1" --arg result "$2" \
+		'[.breakers[] | select(.app == "settled" and .target == $target)] | length == 2 and all(.last_test_result == $result)'
+}
+
+@test "a database that the configuration names is in use while its app lives, though nobody was seen to connect" {
+	local target
+	target="postgres://$(jq -rn --arg host "$PGHOST" '$host | @uri'):$PGPORT/shop"
+	client_start settled "$SHOP_DATABASE" "$target"
+	obey settled '$db = PG.connect(ADDRESS); $db.exec("select 1")'
+	agent_stop
+	(umask 077 && echo "$PGSECRET" >"$WORK/settled.pw")
+	jq -n --arg target "$target" --arg password "$WORK/settled.pw" --argjson uid "$(stat -c %u "/proc/$(process_pid settled)")" \
+		'{apps: [{name: "settled", uid: $uid, databases: [{target: $target, user: "shop", password_file: $password}]}]}' >"$WORK/settled.json"
+	agent_start --config "$WORK/settled.json" --probe-interval 1s --probe-timeout 500ms --lease 2s
+	wait_until 15 tested_as "$target" ok
+	wait_until 10 obey_says settled 'Lapidary.connected?' true
+	lap breaker open "$target" --app settled --for 1s
+	wait_until 5 obey_says settled 'open?' true
+	wait_until 6 obey_says settled 'open?' false
+	# it freezes under the connection that no agent saw open
+	postgres_signal STOP
+	wait_until 20 obey_says settled '$breaker.open?(:query)' true
+	postgres_signal CONT
+	wait_until 20 obey_says settled 'open?' false
+	obey_says settled 'use { $db.exec("select 1") }' ok
+	process_stop settled KILL
+	agent_stop
+	agent_start --probe-interval 0 --lease 2s --breaker-wait 1s --breaker-wait-max 2s
 }
 
 # closings APP: how its breakers' closings ended.

@@ -31,8 +31,9 @@ struct acting {
 	struct table *peers;  /* peer's id → struct seated */
 	struct table *orders; /* id on the wire → struct order: acks are out */
 	struct uses *uses;
-	uint64_t refresh_ns; /* when uses are taken from open connections again */
-	struct table *tests; /* token → struct test *: probers at work */
+	uint64_t refresh_ns;    /* when uses are taken from open connections again */
+	uint64_t configured_ns; /* and from the configuration */
+	struct table *tests;    /* token → struct test *: probers at work */
 	uint64_t epoch;
 	const char *opening;         /* id of the action that a breaker changes for, NULL: by itself */
 	char opening_order[40];      /* the order that this change became */

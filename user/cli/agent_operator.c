@@ -4,6 +4,7 @@
  * passes the same gate: never the last healthy worker, nothing while paused, and an audit line for each.
  */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,14 +14,15 @@
 #include "user/cli/acting.h"
 #include "user/probe/reason.h"
 
-static cJSON *error(const char *format, const char *what)
+__attribute__((format(printf, 1, 2))) static cJSON *error(const char *format, ...)
 {
 	cJSON *answer = cJSON_CreateObject();
 	char text[400];
-	size_t used = 0;
+	va_list list;
 
-	text[0] = '\0';
-	text_add(text, sizeof(text), &used, format, what);
+	va_start(list, format);
+	vsnprintf(text, sizeof(text), format, list);
+	va_end(list);
 	text_clean(text);
 	cJSON_AddStringToObject(answer, "error", text);
 	return answer;
@@ -128,7 +130,8 @@ struct wish {
 	bool kinds[BREAKER_KINDS];
 	bool open;
 	uint32_t for_ms;
-	uint32_t matched;
+	uint32_t matched; /* carried out */
+	uint32_t known;   /* targets in use that fit */
 	cJSON *array;
 };
 
@@ -159,13 +162,25 @@ static void carry_out(struct wish *wish, const struct ev_scope *scope, enum brea
 			      BREAKER_BY_OPERATOR, wish->for_ms);
 	breaker = breakers_find(agent->acting->breakers, scope, wish->target, kind);
 	cJSON_AddStringToObject(row, "state", protocol_state_name(breaker ? breaker->state : BREAKER_CLOSED));
+	json_add_count(row, "peers", peers_of(agent, scope, ACCEPTS_BREAKER));
 	cJSON_AddItemToArray(wish->array, row);
+}
+
+static bool fits(const struct wish *wish, const struct ev_scope *scope, const char *target)
+{
+	return strcmp(target, wish->target) == 0 && (!wish->app[0] || strcmp(wish->app, scope->app) == 0);
+}
+
+static void count_use(void *context, const struct ev_scope *scope, const char *target)
+{
+	struct wish *wish = context;
+
+	wish->known += fits(wish, scope, target);
 }
 
 static void grant(struct wish *wish, const struct ev_scope *scope, const char *target, enum breaker_kind kind)
 {
-	if (strcmp(target, wish->target) != 0 || !wish->kinds[kind] ||
-	    (wish->app[0] && strcmp(wish->app, scope->app) != 0))
+	if (!fits(wish, scope, target) || !wish->kinds[kind])
 		return;
 	wish->matched++;
 	carry_out(wish, scope, kind);
@@ -221,7 +236,7 @@ cJSON *operator_breaker(struct agent *agent, const char *argument)
 	if (!words || !wish.target[0] || (!wish.open && strcmp(what, "close") != 0) ||
 	    (!wish.kinds[0] && !wish.kinds[1])) {
 		cJSON_Delete(words);
-		return error("breaker: open or close, and a target, are needed%s", "");
+		return error("breaker: open or close, and a target, are needed");
 	}
 	answer = cJSON_CreateObject();
 	wish.array = cJSON_AddArrayToObject(answer, "breakers");
@@ -229,13 +244,12 @@ cJSON *operator_breaker(struct agent *agent, const char *argument)
 		tests_each(agent, NULL, grant_use, &wish);
 	else
 		close_open(agent, &wish);
-	if (!wish.matched) {
+	tests_each(agent, NULL, count_use, &wish);
+	if (!wish.matched && !wish.known) {
 		cJSON_Delete(answer);
-		answer = error(
-			wish.open
-				? "no watched app was seen to use %s; lapidary breakers lists what is in use"
-				: "no breaker of %s is open; lapidary breakers lists them",
-			wish.target);
+		answer = error("%s%s was %sseen to use %s; lapidary breakers lists what is in use",
+			       wish.app[0] ? "app " : "no watched app", wish.app, wish.app[0] ? "not " : "",
+			       wish.target);
 	}
 	cJSON_Delete(words);
 	return answer;

@@ -15,7 +15,8 @@
 #include "user/cli/acting.h"
 #include "user/probe/prober.h"
 
-#define REFRESH_NS 60000000000ull /* a tenth of what a database may be idle for */
+#define CONFIGURED_NS 1000000000ull
+#define REFRESH_NS    60000000000ull /* a tenth of what a database may be idle for */
 
 enum { TESTS = 16, PATIENCE_MS = 500 };
 
@@ -107,11 +108,29 @@ struct refreshing {
 	uint64_t now_ns;
 };
 
+/* What the configuration names for an app is in use while a process of it lives, seen to connect or not. */
+static void configured(void *context, const struct process *process)
+{
+	const struct refreshing *refreshing = context;
+	const struct config_app *app = watch_entry(refreshing->agent, process->id.tgid, process->id.start_ns);
+
+	for (size_t i = 0; app && i < app->database_count; i++)
+		tests_used(refreshing->agent, process, app->databases[i].target, refreshing->now_ns);
+}
+
 static void still_open(void *context, const struct process *process, const char *target)
 {
 	const struct refreshing *refreshing = context;
 
 	tests_used(refreshing->agent, process, target, refreshing->now_ns);
+}
+
+static bool names_databases(const struct config *config)
+{
+	for (size_t i = 0; i < config->app_count; i++)
+		if (config->apps[i].database_count)
+			return true;
+	return false;
 }
 
 void tests_tick(struct agent *agent, uint64_t now_ns)
@@ -127,6 +146,11 @@ void tests_tick(struct agent *agent, uint64_t now_ns)
 	if (now_ns >= acting->refresh_ns) {
 		acting->refresh_ns = now_ns + REFRESH_NS;
 		model_each_open(model, still_open, &(struct refreshing){agent, now_ns});
+	}
+	if (now_ns >= acting->configured_ns) {
+		acting->configured_ns = now_ns + CONFIGURED_NS;
+		if (names_databases(&agent->config))
+			model_each_process(model, configured, &(struct refreshing){agent, now_ns});
 	}
 	probes_tick(acting->probes, now_ns);
 }

@@ -22,8 +22,9 @@ static const struct help breaker_help = {
 	"Opens or closes the circuit breakers of a database by hand. TARGET is postgres://host:port/dbname "
 	"as\n"
 	"'lapidary breakers' lists it; without --app those of every app that uses it. One opened by hand is\n"
-	"closed by hand or by its time, at most the setting breaker_max_open_ms. Exit status 0: done, or\n"
-	"nothing was to do; 1: an order was refused, failed, or could only be noted.\n",
+	"closed by hand or by its time, at most the setting breaker_max_open_ms. peers: processes whose\n"
+	"library is connected and accepts it. Exit status 0: done, or nothing was to do; 1: nobody uses it,\n"
+	"or an order was refused, failed, or could only be noted.\n",
 	"  --app APP       only this app's\n"
 	"  --scope SCOPE   connect: new connections; query: statements; both (default)\n"
 	"  --for TIME      how long it stays open: 30s, 5m\n"
@@ -85,7 +86,7 @@ static cJSON *question(const struct listing *listing, const struct words *words)
 
 static void print_table(const cJSON *list, bool colour)
 {
-	struct grid *grid = grid_new("app|target|scope|state|outcome|why");
+	struct grid *grid = grid_new("app|target|scope|state|peers>|outcome|why");
 	const cJSON *one;
 
 	if (!grid)
@@ -98,6 +99,7 @@ static void print_table(const cJSON *list, bool colour)
 		grid_cell(grid, TINT_NONE, "%s", json_text(one, "target"));
 		grid_cell(grid, TINT_NONE, "%s", json_text(one, "scope"));
 		grid_cell(grid, TINT_NONE, "%s", json_text(one, "state"));
+		grid_cell(grid, TINT_NONE, "%.0f", json_number(one, "peers", 0));
 		grid_cell(grid, outcome_tint(outcome), "%s", outcome);
 		grid_cell(grid, TINT_NONE, "%s", json_text(one, "outcome_reason"));
 	}
@@ -112,6 +114,8 @@ static int tell(const cJSON *answer, const struct listing *listing)
 
 	if (listing->json)
 		printed = print_json(answer);
+	else if (!cJSON_GetArraySize(list))
+		puts("nothing to do: none of them is open");
 	else
 		print_table(list, listing->colour);
 	cJSON_ArrayForEach(one, list)
