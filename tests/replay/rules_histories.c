@@ -206,6 +206,35 @@ static void database_again(struct history *h)
 	ticks(h, 13000, 100000, 29000);
 }
 
+/*
+ * A database is started anew under a pool: what it opens for closes, and the dead rest of the pool, found one
+ * by one for most of a minute, opens nothing. Then it stops again, and that does.
+ */
+static void database_restart(struct history *h)
+{
+	struct ev_scope shop = history_scope("shop");
+	cluster(h, 2);
+	history_hello(h, WORKER, "shop", ACCEPTS_BREAKER, 3100);
+	for (uint32_t i = 0; i < 30; i++)
+		history_conn(h, WORKER + i % 2, 0xc0000 + i, CONN_OPEN, 0, 3200 + i);
+	for (uint32_t i = 0; i < 5; i++)
+		history_query_end(h, WORKER + i % 2, 0xc0000 + i, "57P01", 5000 + i, 5001 + i);
+	history_breaker(h, &shop, BREAKER_QUERY, BREAKER_OPEN, 5010);
+	history_probe(h, &shop, PROBE_REFUSED, 1, "", 5500);
+	history_probe(h, &shop, PROBE_OK, 1, "", 8000);
+	history_probe(h, &shop, PROBE_OK, 1, "", 8500);
+	history_breaker(h, &shop, BREAKER_QUERY, BREAKER_CLOSED, 8501);
+	for (uint32_t i = 5; i < 30; i++) {
+		history_conn(h, WORKER + i % 2, 0xc0000 + i, CONN_BROKEN, REASON_CLOSED,
+			     8600 + 1500 * (i - 5));
+		history_conn(h, WORKER + i % 2, 0xc0000 + i, CONN_OPEN, 0, 8601 + 1500 * (i - 5));
+	}
+	ticks(h, 46000, 50000, 1000);
+	for (uint32_t i = 5; i < 12; i++)
+		history_conn(h, WORKER + i % 2, 0xc0000 + i, CONN_BROKEN, REASON_CLOSED, 50100 + i);
+	ticks(h, 51000, 140000, 29000);
+}
+
 /* A statement that kills every worker it is given to, and the worker that is then replaced. */
 static void poisoned(struct history *h)
 {
@@ -245,6 +274,7 @@ static const struct {
 	{"lost", lost},
 	{"lanes", lanes},
 	{"database_again", database_again},
+	{"database_restart", database_restart},
 	{"poisoned", poisoned},
 };
 

@@ -54,6 +54,66 @@ static void errors(unsigned count, uint64_t ms)
 		history_conn(h, MASTER, 0x1000 + ms + i, CONN_FAILED, REASON_REFUSED, ms + i);
 }
 
+/* A pool of 30 opens; the database stops, five of them meet that and the breaker opens; it is back. */
+static void restart(const struct ev_scope *scope)
+{
+	for (unsigned i = 0; i < 30; i++)
+		history_conn(h, MASTER, 0x1000 + i, CONN_OPEN, 0, 2000 + i);
+	for (unsigned i = 0; i < 5; i++)
+		history_conn(h, MASTER, 0x1000 + i, CONN_BROKEN, REASON_CLOSED, 5000 + i);
+	assert_string_equal(w.actions, "breaker.open:query alert ");
+	history_breaker(h, scope, BREAKER_QUERY, BREAKER_OPEN, 5010);
+	history_probe(h, scope, PROBE_REFUSED, 1, "", 5500);
+	history_probe(h, scope, PROBE_OK, 1, "", 8000);
+	history_probe(h, scope, PROBE_OK, 1, "", 8500);
+	history_breaker(h, scope, BREAKER_QUERY, BREAKER_CLOSED, 8501);
+}
+
+/* The rest of the pool is found dead one by one, over longer than a rule waits before it asks again. */
+static void test_what_a_restart_left_dead_opens_nothing(void **state)
+{
+	struct ev_scope scope = history_scope("shop");
+	(void)state;
+	restart(&scope);
+	for (unsigned i = 5; i < 30; i++) {
+		if (i % 2)
+			history_query_end(h, MASTER, 0x1000 + i, "57P01", 36000 + i * 100, 36001 + i * 100);
+		history_conn(h, MASTER, 0x1000 + i, CONN_BROKEN, REASON_CLOSED, 36002 + i * 100);
+		history_conn(h, MASTER, 0x1000 + i, CONN_OPEN, 0, 36003 + i * 100);
+	}
+	assert_string_equal(w.actions, "breaker.open:query alert ");
+}
+
+/* A connection that opened since, or answered since, died of something new. */
+static void test_the_next_outage_opens_in_time(void **state)
+{
+	struct ev_scope scope = history_scope("shop");
+	(void)state;
+	restart(&scope);
+	for (unsigned i = 0; i < 3; i++)
+		history_conn(h, MASTER, 0x1000 + i, CONN_OPEN, 0, 36000 + i);
+	for (unsigned i = 5; i < 7; i++)
+		history_query_end(h, MASTER, 0x1000 + i, "", 36005, 36006 + i);
+	for (unsigned i = 7; i < 20; i++)
+		history_conn(h, MASTER, 0x1000 + i, CONN_BROKEN, REASON_CLOSED, 36100 + i);
+	assert_int_equal(w.decisions, 2);
+	for (unsigned i = 0; i < 7; i++)
+		history_conn(h, MASTER, 0x1000 + i, CONN_BROKEN, REASON_CLOSED, 36200 + i);
+	assert_string_equal(w.actions, "breaker.open:query alert breaker.open:query ");
+}
+
+/* While nothing has recovered yet, every connection of the pool speaks. */
+static void test_an_old_pool_speaks_of_the_outage_that_is(void **state)
+{
+	struct ev_scope scope = history_scope("shop");
+	(void)state;
+	restart(&scope);
+	history_probe(h, &scope, PROBE_REFUSED, 1, "", 37000);
+	for (unsigned i = 10; i < 15; i++)
+		history_conn(h, MASTER, 0x1000 + i, CONN_BROKEN, REASON_CLOSED, 37100 + i);
+	assert_string_equal(w.actions, "breaker.open:query alert breaker.open:query ");
+}
+
 static void test_asked_again_after_a_volume_of_its_own(void **state)
 {
 	char first[20];
@@ -237,6 +297,9 @@ static void test_decisions_say_whose_app(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		CASE(test_what_a_restart_left_dead_opens_nothing),
+		CASE(test_the_next_outage_opens_in_time),
+		CASE(test_an_old_pool_speaks_of_the_outage_that_is),
 		CASE(test_asked_again_after_a_volume_of_its_own),
 		CASE(test_closed_breaker_needs_its_volume_anew),
 		CASE(test_hold_is_asked_for_again),

@@ -83,7 +83,7 @@ static void set_open(struct connection *connection, bool open, uint64_t time_ns)
 	connection->open = open;
 	connection->in_flight = false;
 	if (open) {
-		connection->opened_ns = time_ns;
+		connection->opened_ns = connection->alive_ns = time_ns;
 		connection->broken = connection->misused = false;
 		connection->generation++;
 	} else {
@@ -165,6 +165,8 @@ static void say(struct model *model, enum notice_type type, const struct connect
 static void fail(struct model *model, struct connection *connection, const struct db_error *error)
 {
 	struct process_state *process = connection->owner;
+	if (error->availability)
+		recovery_failed(app_of(process), connection->target, error->time_ns);
 	process->pub.errors++;
 	model_rate(model, error->time_ns, 0, 1, error->availability);
 	if (*error->sqlstate)
@@ -183,6 +185,12 @@ static bool reason_counts(uint32_t reason)
 static bool sqlstate_counts(const char *state)
 {
 	return strncmp(state, "08", 2) == 0 || strncmp(state, "57P0", 4) == 0 || strcmp(state, "53300") == 0;
+}
+
+static bool loss_counts(const struct connection *connection)
+{
+	return !connection->misused &&
+	       recovery_outlived(app_of(connection->owner), connection->target, connection->alive_ns);
 }
 
 static void failed(struct model *model, struct process_state *process, const struct ev_conn *ev)
@@ -212,7 +220,8 @@ static void broken(struct model *model, struct process_state *process, const str
 	set_open(connection, false, ev->head.time_ns);
 	connection->broken = true;
 	struct db_error error = {.reason = ev->reason,
-				 .availability = reason_counts(ev->reason) && !connection->misused && !shared,
+				 .availability =
+					 reason_counts(ev->reason) && loss_counts(connection) && !shared,
 				 .time_ns = ev->head.time_ns};
 	fail(model, connection, &error);
 }
@@ -241,6 +250,7 @@ void connection_event(struct model *model, struct process_state *process, const 
 			return;
 		set_target(connection, ev);
 		set_open(connection, true, ev->head.time_ns);
+		recovery_served(app_of(process), connection->target, ev->head.time_ns);
 		model_rate(model, ev->head.time_ns, 1, 0, 0);
 		say(model, NOTICE_DB_OK, connection, &(struct db_error){.time_ns = ev->head.time_ns});
 		return;
@@ -299,11 +309,13 @@ void connection_query_end(struct model *model, struct process_state *process, co
 		return;
 	if (connection->query_ns <= ev->head.time_ns)
 		connection->in_flight = false;
+	if (!error && ev->head.time_ns > connection->alive_ns)
+		connection->alive_ns = ev->head.time_ns;
 	/* Without an SQLSTATE libpq itself gave up; CONN_BROKEN tells it if the connection is lost. */
 	if (!error || !*ev->sqlstate || (ev->begin_ns && ev->begin_ns == connection->failed_ns))
 		return;
 	connection->failed_ns = ev->begin_ns;
-	struct db_error said = {.availability = sqlstate_counts(ev->sqlstate) && !connection->misused,
+	struct db_error said = {.availability = sqlstate_counts(ev->sqlstate) && loss_counts(connection),
 				.time_ns = ev->head.time_ns};
 	text_copy(said.sqlstate, sizeof(said.sqlstate), ev->sqlstate);
 	connection->broken |= sqlstate_counts(ev->sqlstate); /* the end of this connection was told now */

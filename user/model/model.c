@@ -147,7 +147,10 @@ static void own_doing(struct model *model, const struct ev_head *ev)
 	}
 	if (notice.action && notice.action->outcome == ACTION_SENT)
 		return; /* its outcome is told */
-	notice.app = (struct app *)app_find(model, scope);
+	struct app_state *app = app_find(model, scope);
+	if (app && notice.probe)
+		recovery_probe(app, notice.probe);
+	notice.app = app ? &app->pub : NULL;
 	say(model, &notice);
 }
 

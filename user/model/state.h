@@ -64,6 +64,8 @@ struct flight {
 	uint16_t size, count, first;
 };
 
+enum { RECOVERIES = 8 }; /* targets of an app; the one that failed longest ago makes room */
+
 /* One line of a process's error_history. */
 struct trouble {
 	uint64_t time_ns;
@@ -79,8 +81,15 @@ struct app_key {
 	char name[64];
 };
 
+/* How a target did for an app; served_ns: of the first success after failed_ns, earlier: there was none. */
+struct recovery {
+	uint64_t target; /* digest of its name, 0: none */
+	uint64_t failed_ns, served_ns;
+};
+
 struct app_state {
-	struct app pub;     /* first: the public pointer is the private one */
+	struct app pub; /* first: the public pointer is the private one */
+	struct recovery recoveries[RECOVERIES];
 	uint32_t processes; /* that point here */
 	uint32_t roles[3];  /* alive and not crashing, by enum role */
 	uint32_t crash_count;
@@ -141,6 +150,7 @@ struct connection {
 	bool misused; /* a child finished it: what breaks now is no fault of the database */
 	bool in_flight;
 	uint64_t opened_ns, closed_ns;
+	uint64_t alive_ns;  /* latest moment at which it was known to work */
 	uint64_t query_ns;  /* start of the last statement */
 	uint64_t failed_ns; /* start of the last statement that failed */
 	uint32_t statement;
@@ -247,6 +257,13 @@ struct connection *connection_find(struct model *model, struct process_state *pr
 struct connection *connection_latest(const struct process_state *process);
 void connection_drop_all(struct model *model, struct process_state *process);
 void connection_gone(void *context, const void *key, void *value); /* table callback */
+
+/* recovery.c: failures that count, successes, and tests of a target */
+void recovery_failed(struct app_state *app, const char *target, uint64_t time_ns);
+void recovery_served(struct app_state *app, const char *target, uint64_t time_ns);
+void recovery_probe(struct app_state *app, const struct ev_probe *ev);
+/* False: what was last alive then died of an outage that is over. */
+bool recovery_outlived(struct app_state *app, const char *target, uint64_t alive_ns);
 
 /* app.c */
 struct app_state *app_of(const struct process_state *process);
