@@ -224,20 +224,6 @@ crashy_recurses() {
 	confirmed_by oom
 }
 
-# memory_group_make BYTES: a memory cgroup of this test, v2 or v1; prints its folder.
-memory_group_make() {
-	local group root=/sys/fs/cgroup
-	if grep -qw memory "$root/cgroup.subtree_control" 2>/dev/null; then
-		group=$root/lapidary-test-$$
-		mkdir "$group" && echo "$1" >"$group/memory.max" && echo "$group"
-	elif [ -d "$root/memory" ]; then
-		group=$root/memory$(awk -F: '$2 == "memory" {print $3}' /proc/self/cgroup)/lapidary-test-$$
-		mkdir "$group" && echo "$1" >"$group/memory.limit_in_bytes" && echo "$group"
-	else
-		return 1
-	fi
-}
-
 @test "rescued overflows are no crashes, whatever their process does later" {
 	local name
 	shop_watched

@@ -27,6 +27,7 @@ crashes_build() {
 }
 
 # zygote_start NAME RUBY PLACE: a generator; its folder is $WORK/NAME, its truth $WORK/NAME/truth. Watched when this returns.
+# CRASHES_GROUP=FOLDER: in this cgroup. Set it for what waits to die for lack of memory.
 zygote_start() {
 	local folder=$WORK/$1
 	crashes_build "$2"

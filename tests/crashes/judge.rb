@@ -2,9 +2,8 @@
 #
 # ruby judge.rb WORK CRASHES.json GENERATOR…: holds every report against what its process told before it died (zygote.rb), never
 # against what the report says of itself. GENERATOR is a folder name below WORK. Where the kernel left a core file, the program
-# counters are gdb's too. Prints a table, what was wrong, times; exits 1 when a part was wrong.
-#
-# Environment: JUDGE_LIST=N prints the first N findings of each kind (3); JUDGE_LAX=1 exits 0 unless there is no result.
+# counters are gdb's too. Prints a line of JSON for each crash, of which sum.rb makes the tables.
+require "fileutils"
 require "json"
 require "open3"
 require "tmpdir"
@@ -32,6 +31,7 @@ class Truth
 	def initialize(folder)
 		@folder = folder
 		@number, @kind, @handler, @context, *words = read("order").split
+		@core_wanted = words.include?("core")
 		@hole = words.grep(/^hole=/).first.to_s[/\d+/].to_i
 		@pid = read("process").split.first.to_i
 		@death = read("death").to_s.strip
@@ -70,6 +70,10 @@ class Truth
 
 	def file_at(address)
 		@maps.find { |one| one.from <= address && address < one.to }
+	end
+
+	def core_wanted?
+		@core_wanted
 	end
 
 	def core
@@ -211,7 +215,7 @@ class Judgement
 
 	def judge_stack
 		return unless check(:stack, !pcs.empty?, "no frame")
-		judge_gdb unless @truth.gdb.empty?
+		judge_gdb if @truth.core_wanted?
 		return judge_recursion if @truth.kind == "overflow"
 		tail = @truth.pcs.drop(1).map(&:first)
 		return unless check(:stack, pcs.last(tail.size) == tail, "not the stack that the process had: #{difference(tail)}")
@@ -233,6 +237,7 @@ class Judgement
 	# gdb saw the process at its end: after a handler those frames are above, so the report's are its last ones.
 	def judge_gdb
 		gdb = @truth.gdb
+		return unless check(:stack, !gdb.empty?, "the kernel left no core file that gdb reads")
 		if @truth.kind == "overflow"
 			from = gdb.index(rip)
 			check(:stack, from && gdb[from, pcs.size] == pcs, "not gdb's frames")
@@ -333,24 +338,27 @@ class Judgement
 			name if @report && !complete?(part) && @report.dig("parts", name, "state") == "complete"
 		end
 	end
+
+	# What the sum is made of.
+	def outcome(where, ruby)
+		{
+			cell: [@truth.kind, @truth.handler, @truth.context, where, ruby], wrong: @wrong.transform_values(&:first), dies: @truth.dies?,
+			rows: @rows.size, lies: lies, after_ms: @row && @row["finished_after_ms"], large_us: large_us, gdb: !@truth.gdb.empty?,
+			number: @truth.number, id: @row && @row["id"]
+		}
+	end
+
+	# Of a large capture: how long it took in the kernel.
+	def large_us
+		took = @report&.dig("capture", "took_ns") or return
+		took / 1000.0 if @report.dig("memory", "stack", "size").to_i >= 65_536 && @report["ruby_frames"].size >= 20
+	end
 end
 
 class Judge
-	def initialize(work, crashes, names)
+	def initialize(work, crashes)
 		@work = work
-		@names = names
 		@rows = JSON.parse(File.read(crashes))["crashes"].group_by { |row| row["pid"] }
-		@all = Hash.new { |all, cell| all[cell] = [] }
-	end
-
-	def run
-		@names.each { |name| judge_generator(name) }
-		abort "judge: no crash to judge" if @all.empty?
-		table
-		findings
-		shares
-		times
-		@all.values.flatten.all? { |one| one.wrong.empty? }
 	end
 
 	def judge_generator(name)
@@ -362,14 +370,8 @@ class Judge
 		sizes = sizes_of(gems)
 		truths.each do |truth|
 			where = truth.hole > 0 ? "hole" : place
-			@all[[truth.kind, truth.handler, truth.context, where, ruby]] << Judgement.new(truth, rows_of(truth), sizes)
+			puts JSON.generate(Judgement.new(truth, @rows[truth.pid] || [], sizes).outcome(where, ruby))
 		end
-	end
-
-	# A pid may come twice in a long run: the one that died right after it told.
-	def rows_of(truth)
-		rows = @rows[truth.pid] || []
-		rows.size < 2 ? rows : rows.select { |row| row["bundle"] && File.exist?(row["bundle"]) }
 	end
 
 	def backtraces(truths, root, gems)
@@ -381,6 +383,8 @@ class Judge
 		File.write(list, with_core.map { |truth| "#{truth.core} #{libraries.program} #{libraries.folder}\n" }.join)
 		out, status = Open3.capture2e({"BACKTRACES" => list}, "gdb", "-nx", "-batch", "-x", File.join(HERE, "backtraces.py"))
 		abort "judge: gdb failed: #{out}" unless status.success?
+	ensure
+		FileUtils.rm_r(libraries.folder) if libraries
 	end
 
 	def sizes_of(folder)
@@ -389,66 +393,6 @@ class Judge
 			[file, symbols.to_h { |from, size, _, name| [name, [from.hex, size.hex]] }]
 		end
 	end
-
-	# Per cell: right of all; a cell that is right in all is a dot's worth of ink, one that is not says which parts are not.
-	def table
-		puts "cells: cause handler context place ruby, right of all, what was wrong"
-		@all.sort.each do |cell, ones|
-			bad = ones.reject { |one| one.wrong.empty? }
-			next if bad.empty?
-			parts = bad.flat_map { |one| one.wrong.keys }.tally.map { |part, n| "#{part} #{n}" }.join(", ")
-			puts format("  %-16s %-8s %-9s %-11s %-9s %3d/%-3d %s", *cell, ones.size - bad.size, ones.size, parts)
-		end
-		right = @all.count { |_, ones| ones.all? { |one| one.wrong.empty? } }
-		puts "#{right} of #{@all.size} cells right in every crash; #{@all.values.map(&:size).min} to #{@all.values.map(&:size).max} crashes a cell"
-	end
-
-	def findings
-		limit = ENV.fetch("JUDGE_LIST", "3").to_i
-		all = Hash.new { |hash, key| hash[key] = [] }
-		@all.each { |cell, ones| ones.each { |one| one.wrong.each { |part, texts| all[part] << [cell, texts.first, one] } } }
-		all.each do |part, list|
-			list.group_by { |_, text, _| text.gsub(/\h{6,}|\d+/, "#") }.each_value do |alike|
-				puts "#{part}: #{alike.size} times:"
-				alike.first(limit).each { |cell, text, one| puts "    #{cell.join(" ")} #{one.truth.folder} #{one.row && one.row["id"]}: #{text}" }
-			end
-		end
-		lies = @all.values.flatten.flat_map(&:lies).tally
-		puts "called complete and not so: #{lies.map { |name, n| "#{name} #{n}" }.join(", ")}" unless lies.empty?
-	end
-
-	def shares
-		ones = @all.values.flatten.select { |one| one.truth.dies? && one.truth.kind != "memory" }
-		puts format("%d crashes; lost %d, twice %d; none for %d rescued overflows", ones.size, ones.count { |one| one.row.nil? },
-			ones.count { |one| one.wrong[:found].first.to_s.end_with?("reports") }.to_i, @all.values.flatten.count { |one| !one.truth.dies? && one.wrong.empty? })
-		{registers: "registers", stack: "C stack", ruby: "Ruby stack", maps: "maps", cause: "cause", blame: "blame"}.each do |part, name|
-			[["all", ones], ["SIG_DFL", ones.select { |one| one.truth.handler == "default" }]].each do |of, list|
-				next if list.empty?
-				good = list.count { |one| one.complete?(part) }
-				puts format("  %-10s %-8s %6.2f %% (%d of %d; aim 99.9)", name, of, 100.0 * good / list.size, good, list.size)
-			end
-		end
-	end
-
-	def times
-		after = @all.values.flatten.filter_map { |one| one.row && one.row["finished_after_ms"] }
-		puts format("fault to finished report: p50 %.2f ms, p99 %.2f ms (aim 5, 50) of %d", *quantiles(after), after.size) unless after.empty?
-		took = @all.values.flatten.filter_map { |one| large(one) }
-		return puts "capture: none with 64 KiB of stack and 20 Ruby frames" if took.empty?
-		puts format("capture in the kernel, 64 KiB of stack and 20 Ruby frames or more: p50 %.1f us, p99 %.1f us (aim 75, 150) of %d", *quantiles(took), took.size)
-	end
-
-	def large(one)
-		report = one.report or return
-		took = report.dig("capture", "took_ns") or return
-		took / 1000.0 if report.dig("memory", "stack", "size").to_i >= 65_536 && report["ruby_frames"].size >= 20
-	end
-
-	def quantiles(values)
-		sorted = values.sort
-		[0.5, 0.99].map { |q| sorted[((sorted.size - 1) * q).round] }
-	end
 end
 
-right = Judge.new(ARGV[0], ARGV[1], ARGV.drop(2)).run
-exit(right || ENV["JUDGE_LAX"] ? 0 : 1)
+ARGV.drop(2).each { |name| Judge.new(ARGV[0], ARGV[1]).judge_generator(name) }

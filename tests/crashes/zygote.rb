@@ -13,7 +13,6 @@
 #          room=BYTES      so much used stack in the last stretch
 #          hole=1|2|3      with pages in it dropped, unmapped, protected
 #          depth=N         so many more Ruby frames
-#          group=FOLDER    enters this memory cgroup before
 #
 # FOLDER/NUMBER holds afterwards: order, process (pid as the host sees it, of the ns as it is itself), ruby (its frames, by
 # Ruby's own caller_locations), c (chain, failing instruction, the stack by the compiler's unwinder; crashes.so wrote it),
@@ -60,10 +59,6 @@ class Order
 
 	def depth
 		@words.fetch("depth", 0).to_i
-	end
-
-	def group
-		@words["group"]
 	end
 
 	def default?
@@ -146,7 +141,6 @@ module Chain
 
 	def prepare(order)
 		Crashes.default if order.default?
-		write(File.join(order.group, "cgroup.procs"), host_pid.to_s) if order.group
 	end
 end
 
