@@ -15,7 +15,7 @@ load obey
 table() {
 	cat <<-'END'
 		1 null_read ruby main|SIGSEGV SEGV_MAPERR null|si_code 1, read at address 0x18, below 64 KiB|registers stack ruby maps
-		2 null_write default thread|SIGSEGV SEGV_MAPERR null|si_code 1, write at address 0x20, below 64 KiB|registers ruby maps
+		2 null_write default thread|SIGSEGV SEGV_MAPERR null|si_code 1, write at address 0x20, below 64 KiB|registers stack ruby maps
 		3 unmapped default fiber|SIGSEGV SEGV_MAPERR unmapped|si_code 1, read at address 0x[0-9a-f]+, which is not mapped|registers stack ruby maps
 		4 non_canonical ruby signal|SIGSEGV SI_KERNEL non_canonical|general protection fault .* holds 0xdead000000000000, which is no address|registers stack ruby maps
 		5 jump_null default main|SIGSEGV SEGV_MAPERR bad_jump|the instruction pointer itself is the address 0x0$|registers stack ruby maps
@@ -32,7 +32,7 @@ table() {
 		16 assert default main|SIGABRT SI_TKILL assertion|__assert_fail aborted: an assertion in libcrashes_deep.so does not hold|registers stack ruby maps
 		17 rb_bug ruby main|SIGABRT SI_TKILL vm_error|rb_bug: crashes: the gem found itself|registers stack ruby maps
 		18 injected ruby main|SIGSEGV SI_TKILL injected|sent by process SENDER of user [0-9]+|registers stack ruby maps
-		19 injected default thread|SIGSEGV SI_TKILL injected|sent by process SENDER of user [0-9]+|registers ruby maps
+		19 injected default thread|SIGSEGV SI_TKILL injected|sent by process SENDER of user [0-9]+|registers stack ruby maps
 	END
 }
 
@@ -168,9 +168,9 @@ cause_is() {
 state_is() {
 	# shellcheck disable=SC2086 # words
 	outcome "$1" $6 || return 1
-	check "$report" '.time < (.confirmed_at // "9")' || return 1
+	check "$report" ".time <= .confirmed_at and .exit.signal != null" || return 1
 	# taken before the end: what is in the file is what was on the stack of a process that is gone
-	[ "$(stat -c %s "$(jq -r .bundle <<<"$row")/stack.bin")" = "$(jq .memory.stack.size <<<"$report")" ] || return 1
+	[ "$(stat -c %s "$(jq -r .bundle <<<"$row")/stack.bin")" = "$(jq '[.memory.stack | .size, .windows[].size] | add' <<<"$report")" ] || return 1
 	check "$report" '.memory.stack.size > 0 and .parts.registers.state == "complete"'
 }
 
