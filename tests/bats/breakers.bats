@@ -248,3 +248,40 @@ closings_are() {
 	obey_says away attempt error
 	process_stop away KILL
 }
+
+# pool_use: uses each connection of the pool once, as requests that come in would; the words of all uses.
+pool_use='$words = $pool.map { |db| sleep 0.02; use { db.exec("select 1") }.tap { |word| begin; db.reset; rescue PG::Error; end if word == "error" } }'
+
+@test "Property 9: the connections that an outage left dead do not open it again" {
+	local openings
+	agent_stop
+	agent_start --probe-interval 1s --probe-timeout 500ms --lease 2s --breaker-wait 1s
+	client_start pooled "$SHOP_DATABASE" "postgres://$(jq -rn --arg host "$PGHOST" '$host | @uri'):$PGPORT/shop"
+	obey pooled '$pool = Array.new(30) { PG.connect(ADDRESS) }; $pool.each { |db| db.exec("select 1") }'
+	postgres_stop
+	obey pooled '5.times { |i| use { $pool[i].exec("select 1") } }'
+	wait_until 10 obey_says pooled '$breaker.open?(:query)' true
+	postgres_up
+	wait_until 15 obey_says pooled 'open?' false
+	openings=$(openings_of pooled)
+	# 25 of 30 are still those of the server that is gone; each is found dead at its next use, one after the other
+	obey pooled "$pool_use"
+	obey_says pooled '$words.tally.sort.inspect' '[["error", 30]]'
+	obey pooled "$pool_use"
+	obey_says pooled '$words.tally.sort.inspect' '[["ok", 30]]'
+	obey_says pooled 'open?' false
+	[ "$(openings_of pooled)" = "$openings" ]
+	# and the next outage is one again
+	postgres_stop
+	obey pooled "$pool_use"
+	wait_until 10 obey_says pooled '$breaker.open?(:query)' true
+	[ "$(openings_of pooled)" -gt "$openings" ]
+	postgres_up
+	wait_until 15 obey_says pooled 'open?' false
+	process_stop pooled KILL
+}
+
+# openings_of APP: how often the breaker of its statements was opened.
+openings_of() {
+	lap actions --json | jq --arg app "$1" '[.actions[] | select(.app == $app and .action == "breaker.open" and .scope == "query")] | length'
+}
