@@ -143,6 +143,22 @@ frames() {
 	lap crash export "$(id plain)" -o "$WORK/plain.tar.gz" --force
 }
 
+@test "--force replaces files alone, and a full disk behind stdout is said" {
+	mkfifo "$WORK/fifo"
+	ln -s "$WORK/nothing-yet" "$WORK/link"
+	run -1 lap crash export "$(id plain)" -o "$WORK/fifo" --force
+	[[ $output == *"no regular file"* ]]
+	[ -p "$WORK/fifo" ]
+	run -1 lap crash core "$(id plain)" -o "$WORK/link" --force
+	[ -L "$WORK/link" ]
+	[ ! -e "$WORK/nothing-yet" ]
+	for command in "crashes" "crash show $(id plain)" "crash show $(id plain) --json" "crash export $(id plain) -o -"; do
+		# shellcheck disable=SC2086 # words
+		run -1 bash -c '"$@" >/dev/full' full "$LAPIDARY" $command --state-dir "$WORK/agent.state"
+		[[ $output == *"No space left on device"* ]]
+	done
+}
+
 @test "a redacted export holds no memory, no host, no word of the process, and says so" {
 	local folder=$WORK/redacted
 	mkdir -p "$folder"

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <elf.h>
 #include "user/base/file.h"
@@ -86,12 +87,21 @@ void crash_core_tell(const struct core_gaps *gaps, const char *command)
 			      gaps->pages);
 }
 
+/*
+ * -EEXIST: something is there, and may not be replaced. -EISNAM: what is there is no regular file. A device
+ * or a FIFO is never put aside, whatever was asked for: as root that would be the host's own /dev/null.
+ */
 static int write_new(const char *path, bool force, const void *bytes, size_t size)
 {
+	struct stat there;
 	int fd, err;
 
-	if (force && unlink(path) < 0 && errno != ENOENT)
-		return -errno;
+	if (force && lstat(path, &there) == 0) {
+		if (!S_ISREG(there.st_mode))
+			return -EISNAM;
+		if (unlink(path) < 0)
+			return -errno;
+	}
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
@@ -112,12 +122,16 @@ int crash_output(const char *command, const char *path, bool force, const void *
 			return usage_error("%s: this is no text for a terminal; give a file with -o FILE",
 					   command);
 		err = file_write_all(STDOUT_FILENO, bytes, size);
-		return err ? command_error(EXIT_INTERNAL, "%s: output: %s", command, strerror(-err))
+		return err ? command_error(EXIT_PROBLEMS, "%s: output: %s", command, strerror(-err))
 			   : EXIT_FINE;
 	}
 	err = write_new(path, force, bytes, size);
 	if (err == -EEXIST)
 		return command_error(EXIT_PROBLEMS, "%s: %s: is there already; --force replaces it", command,
+				     path);
+	if (err == -EISNAM)
+		return command_error(EXIT_PROBLEMS,
+				     "%s: %s: is no regular file and stays; '-o -' writes to stdout", command,
 				     path);
 	if (err)
 		return command_error(EXIT_PROBLEMS, "%s: %s: %s", command, path, strerror(-err));

@@ -67,7 +67,7 @@ int print_json(const cJSON *json)
 		return command_error(EXIT_INTERNAL, "output: out of memory");
 	bad = puts(text) < 0 || fflush(stdout) != 0;
 	cJSON_free(text);
-	return bad ? command_error(EXIT_INTERNAL, "output: %s", strerror(errno)) : EXIT_FINE;
+	return bad ? command_error(EXIT_PROBLEMS, "output: %s", strerror(errno)) : EXIT_FINE;
 }
 
 /* "1h" counts back from now; anything else is a moment. */

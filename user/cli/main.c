@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include "user/cli/commands.h"
@@ -38,6 +39,14 @@ static void print_commands(FILE *out)
 		fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].what);
 }
 
+/* A full disk behind stdout shows only when the last of it is written, and then nobody else would say so. */
+static int written(int code)
+{
+	if (code != EXIT_FINE || (fflush(stdout) == 0 && !ferror(stdout)))
+		return code;
+	return command_error(EXIT_PROBLEMS, "output: %s", errno ? strerror(errno) : "could not be written");
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "";
@@ -49,15 +58,15 @@ int main(int argc, char **argv)
 	}
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
 		print_commands(stdout);
-		return EXIT_FINE;
+		return written(EXIT_FINE);
 	}
 	if (strcmp(name, "--version") == 0) {
 		puts("lapidary " LAPIDARY_VERSION);
-		return EXIT_FINE;
+		return written(EXIT_FINE);
 	}
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (strcmp(name, commands[i].name) == 0)
-			return commands[i].run(argc - 1, argv + 1);
+			return written(commands[i].run(argc - 1, argv + 1));
 	if (*name)
 		return usage_error("%s: no such command; lapidary --help lists them", name);
 	print_commands(stderr);
