@@ -136,11 +136,11 @@ demo: ## the whole story on real parts: crash, verdict, breaker, fresh worker; 9
 	@scripts/demo
 
 bench: ## measure cost, memory and latency; minutes
-	@$(MAKE) --no-print-directory bench-query bench-memory bench-latency bench-capture
+	@$(MAKE) --no-print-directory bench-query bench-memory bench-latency bench-capture bench-crashes
 bench-query bench-memory bench-latency bench-capture: all
 	@tests/bench/$(@:bench-%=%)
 
-bench-crashes: all ## N=2000 crashes: what of each report is whole, and how soon it is finished
+bench-crashes: all ## N=2000 crashes: what of each report is whole, and how soon it is finished, beside systemd-coredump
 	@tests/bench/crashes
 
 test-rubies: all ## every way to crash on Ruby 2.7, 3.1 and 3.3 against gdb and the process's own word; PER=15 of each
