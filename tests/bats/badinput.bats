@@ -218,3 +218,29 @@ store_with_a_crash() {
 	refused 2 'crash' "$LAPIDARY" crash show --state-dir "$WORK/agent.state"
 	refused 2 'crash' "$LAPIDARY" crash --state-dir "$WORK/agent.state"
 }
+
+# What the agent says by its control socket of a state directory that it lost once.
+tells_the_loss() {
+	local status=0
+	lap doctor --json >"$WORK/doctor.json" 2>/dev/null || status=$?
+	[ "$status" = 1 ] && jq -e '.store.folder_lost == 1 and .store.last_error == null' "$WORK/doctor.json"
+}
+
+@test "state and run directory removed under the agent: said once, made anew, and it ends in order" {
+	export AGENT=removed
+	agent_start
+	rm -rf "$WORK/removed.state" "$WORK/removed.run"
+	wait_until 10 tells_the_loss
+	[ -S "$WORK/removed.run/app.sock" ]
+	lap actions
+	lap crashes
+	lap health --json | jq -e 'any(.diagnostic_messages[]; test("state directory was removed"))'
+	agent_stop
+	[ "$(grep -c "removed.state was removed while the agent runs" "$WORK/removed.err")" = 1 ]
+	[ "$(grep -c "removed.run: removed while the agent runs" "$WORK/removed.err")" = 1 ]
+	[ "$(grep -cE "may be lost|cannot be made anew" "$WORK/removed.err")" = 0 ]
+	agent_start
+	agent_stop
+	[ "$(grep -c "nobody watched from" "$WORK/removed.err")" = 1 ]
+	[ "$(grep -c "did not stop gracefully" "$WORK/removed.err")" = 0 ]
+}

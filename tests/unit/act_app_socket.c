@@ -810,6 +810,33 @@ static void a_successor_takes_the_path_and_keeps_it(void **state)
 	dial_and_greet(NOBODY, SHOP);
 }
 
+static void a_removed_place_is_made_anew_and_a_foreign_one_left(void **state)
+{
+	struct stat info;
+	char path[128];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/app.sock", dir);
+	dial_and_greet(NOBODY, SHOP);
+	assert_int_equal(app_socket_keep(apps), 0);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(dir), 0);
+	assert_int_equal(app_socket_keep(apps), -ENOENT);
+	assert_int_equal(mkdir(dir, 0755), 0);
+	assert_int_equal(app_socket_keep(apps), 1);
+	assert_int_equal(stat(path, &info), 0);
+	assert_int_equal(info.st_mode & 0777, 0666);
+	assert_int_equal(seen.left, 0); /* who was there stays */
+	dial_and_greet(NOBODY, SHOP);
+
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink("nowhere", path), 0);
+	assert_int_equal(app_socket_keep(apps), 0);
+	assert_int_equal(lstat(path, &info), 0);
+	assert_true(S_ISLNK(info.st_mode));
+	assert_int_equal(unlink(path), 0);
+}
+
 static void a_place_that_cannot_be_is_said_so(void **state)
 {
 	struct app_socket *none = NULL;
@@ -848,6 +875,7 @@ int main(void)
 		TEST(without_descriptors_the_listener_rests),
 		TEST(callbacks_may_tell_and_close),
 		TEST(a_successor_takes_the_path_and_keeps_it),
+		TEST(a_removed_place_is_made_anew_and_a_foreign_one_left),
 		TEST(a_place_that_cannot_be_is_said_so),
 	};
 

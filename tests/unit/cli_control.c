@@ -365,6 +365,43 @@ static void a_second_server_is_refused_and_a_dead_one_replaced(void **state)
 	control_free(second);
 }
 
+static void a_removed_directory_is_listened_in_again(void **state)
+{
+	char path[128];
+	struct stat info;
+	int fd;
+
+	(void)state;
+	assert_int_equal(control_keep(control), 0);
+	snprintf(path, sizeof(path), "%s/control.sock", dir);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(dir), 0);
+	assert_int_equal(control_keep(control), -EIO);
+	assert_int_equal(control_keep(control), -EIO);
+	assert_int_equal(mkdir(dir, 0755), 0);
+	assert_int_equal(control_keep(control), 1);
+	assert_int_equal(stat(path, &info), 0);
+	assert_int_equal(info.st_mode & 0777, 0600);
+	fd = dial();
+	say(fd, "echo again\n", strlen("echo again\n"));
+	for (int i = 0; i < 500 && !asked; i++)
+		turn();
+	assert_int_equal(asked, 1);
+	close(fd);
+}
+
+static void what_another_put_there_stays(void **state)
+{
+	char path[128], other[8] = "";
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/control.sock", dir);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink("nowhere", path), 0);
+	assert_int_equal(control_keep(control), 0);
+	assert_int_equal(readlink(path, other, sizeof(other)), strlen("nowhere"));
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, start, stop)
 
 int main(void)
@@ -381,6 +418,8 @@ int main(void)
 		TEST(who_does_not_read_costs_a_place_for_a_while),
 		TEST(another_user_is_refused),
 		TEST(a_second_server_is_refused_and_a_dead_one_replaced),
+		TEST(a_removed_directory_is_listened_in_again),
+		TEST(what_another_put_there_stays),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -349,6 +349,78 @@ static void test_damaged_database(void **state)
 	cJSON_Delete(all);
 }
 
+static void remove_all(const char *path)
+{
+	assert_int_equal(nftw(path, place_remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+static uint64_t times_lost(void)
+{
+	struct store_stats stats;
+
+	store_stats(store, &stats);
+	assert_string_equal(stats.last_error, "");
+	return stats.lost;
+}
+
+/* Each removal is noticed with the next item, which lies in the store made anew, bundle and row. */
+static void test_removed(void **state)
+{
+	(void)state;
+	open_now((struct store_options){0}, place_time(0));
+	assert_int_equal(store_crash(store, place_report(1, 0)), 0);
+	assert_true(place_written(store, 1));
+	assert_int_equal(times_lost(), 0);
+
+	remove_all(place);
+	assert_int_equal(store_crash(store, place_report(2, 0)), 0);
+	assert_true(place_written(store, 2));
+	assert_int_equal(times_lost(), 1);
+	assert_int_equal(count_crashes((struct store_filter){0}), 1);
+	assert_int_equal(access(place_path("crashes/0000000000000002/report.json"), F_OK), 0);
+
+	assert_int_equal(unlink(place_path("lapidary.db")), 0);
+	assert_int_equal(store_crash(store, place_report(3, 0)), 0);
+	assert_true(place_written(store, 3));
+	assert_int_equal(times_lost(), 2);
+	assert_int_equal(count_crashes((struct store_filter){0}), 2); /* the one before from its bundle */
+
+	remove_all(place_path("crashes"));
+	assert_int_equal(store_crash(store, place_report(4, 0)), 0);
+	assert_true(place_written(store, 4));
+	assert_int_equal(times_lost(), 3);
+	assert_int_equal(access(place_path("crashes/0000000000000004/report.json"), F_OK), 0);
+	close_now();
+}
+
+/* Where it cannot be made anew, what is queued waits until it can. */
+static void test_removed_and_blocked(void **state)
+{
+	struct store_stats stats = {0};
+	int fd;
+
+	(void)state;
+	open_now((struct store_options){0}, place_time(0));
+	assert_int_equal(store_crash(store, place_report(1, 0)), 0);
+	assert_true(place_written(store, 1));
+	remove_all(place);
+	fd = open(place, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(store_crash(store, place_report(2, 0)), 0);
+	for (int i = 0; i < 1000 && !stats.errors; i++) {
+		usleep(5000);
+		store_stats(store, &stats);
+	}
+	assert_non_null(strstr(stats.last_error, place));
+	assert_int_equal(stats.queue_items, 1);
+	assert_int_equal(unlink(place), 0);
+	assert_true(place_written(store, 2));
+	assert_int_equal(times_lost(), 1);
+	assert_int_equal(count_crashes((struct store_filter){0}), 1);
+	close_now();
+}
+
 static void test_unusable_places(void **state)
 {
 	struct store_options options = {.state_dir = "/proc/nowhere"};
@@ -368,10 +440,18 @@ static void test_unusable_places(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		PLACE_TEST(test_crash),           PLACE_TEST(test_filters), PLACE_TEST(test_documents),
-		PLACE_TEST(test_second_agent),    PLACE_TEST(test_gaps),    PLACE_TEST(test_full_queue),
-		PLACE_TEST(test_full_disk),       PLACE_TEST(test_quota),   PLACE_TEST(test_damaged_database),
+		PLACE_TEST(test_crash),
+		PLACE_TEST(test_filters),
+		PLACE_TEST(test_documents),
+		PLACE_TEST(test_second_agent),
+		PLACE_TEST(test_gaps),
+		PLACE_TEST(test_full_queue),
+		PLACE_TEST(test_full_disk),
+		PLACE_TEST(test_quota),
+		PLACE_TEST(test_damaged_database),
 		PLACE_TEST(test_unusable_places),
+		PLACE_TEST(test_removed),
+		PLACE_TEST(test_removed_and_blocked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

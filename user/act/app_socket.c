@@ -4,6 +4,7 @@
  * comes back to this file. So the agent may tell a scope from within a message of one of its peers.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,12 +12,12 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "user/act/app_place.h"
 #include "user/act/connection.h"
 #include "user/base/text.h"
 
 enum {
 	TICK_MS = 10,
-	BACKLOG = 1024,
 	ACCEPTS_PER_WAKE = 64,
 	PAUSE_TICKS = 10, /* without a descriptor left, the listener rests 100 ms */
 };
@@ -197,29 +198,6 @@ static void ticked(uv_timer_t *timer)
 
 /* --- opening and closing --------------------------------------------------------------------------- */
 
-/* Bound beside its place, then renamed over it: there is never a moment without a socket there. */
-static int bind_at(struct app_socket *socket, int fd)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	struct stat info;
-	int err = 0;
-
-	if ((size_t)snprintf(address.sun_path, sizeof(address.sun_path), "%s.new", socket->path) >=
-	    sizeof(address.sun_path))
-		return -ENAMETOOLONG;
-	unlink(address.sun_path);
-	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
-		return -errno;
-	if (chmod(address.sun_path, 0666) != 0 || listen(fd, BACKLOG) != 0 ||
-	    stat(address.sun_path, &info) != 0 || rename(address.sun_path, socket->path) != 0) {
-		err = -errno;
-		unlink(address.sun_path);
-		return err;
-	}
-	socket->inode = info.st_ino;
-	return 0;
-}
-
 static int open_sessions(struct app_socket *socket)
 {
 	const struct sessions_events events = {
@@ -253,7 +231,7 @@ int app_socket_listen(uv_loop_t *loop, const char *run_dir, const struct app_soc
 	if ((size_t)snprintf(new->path, sizeof(new->path), "%s/app.sock", run_dir) >= sizeof(new->path))
 		goto out;
 	fd = new->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	err = fd < 0 ? -errno : bind_at(new, fd);
+	err = fd < 0 ? -errno : app_place_bind(new->path, fd, &new->inode);
 	if (!err)
 		err = uv_poll_init(loop, &new->listener, fd);
 	if (err)
@@ -272,6 +250,28 @@ out:
 		sessions_free(new->sessions);
 	free(new);
 	return err;
+}
+
+int app_socket_keep(struct app_socket *apps)
+{
+	int fd, err;
+
+	if (!app_place_is_empty(apps->path))
+		return 0;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	err = app_place_bind(apps->path, fd, &apps->inode);
+	if (!err) {
+		/* Under the old one's number, which the loop's handle knows and must have let go of before.
+		 */
+		uv_poll_stop(&apps->listener);
+		err = dup3(fd, apps->fd, O_CLOEXEC) < 0 ? -errno : 0;
+		if (apps->pause == 0)
+			uv_poll_start(&apps->listener, UV_READABLE, has_callers);
+	}
+	close(fd);
+	return err ? err : 1;
 }
 
 void app_socket_close(struct app_socket *socket)

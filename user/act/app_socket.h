@@ -71,6 +71,11 @@ struct app_socket;
 /* As control_listen; the run directory's lock is the control socket. The path is replaced atomically. */
 int app_socket_listen(uv_loop_t *loop, const char *run_dir, const struct app_socket_events *events,
 		      struct app_socket **out, char *why, size_t why_size);
+/*
+ * Listens anew where nothing is at its path any more; what somebody else put there stays, and so do the
+ * peers. 1: it did, 0: there was no need, -errno: it could not (to be tried again).
+ */
+int app_socket_keep(struct app_socket *socket);
 /* Says nothing more and closes; free when the loop has run the callbacks. NULL-safe. */
 void app_socket_close(struct app_socket *socket);
 void app_socket_free(struct app_socket *socket);

@@ -104,7 +104,9 @@ struct agent {
 	uint64_t bad_records;
 	uint64_t dropped_seen; /* ring drops that were told already */
 	uint64_t store_errors_seen, ring_errors;
+	uint64_t store_lost_seen;
 	bool store_failing;
+	bool sockets_lost;
 	bool wall_told;         /* that the wall clock was set */
 	bool stepping;          /* inside the pipeline */
 	bool ordered;           /* and an order went out */
@@ -223,6 +225,7 @@ void decide_wire(struct agent *agent); /* fills agent->sink */
 /* agent_act.c */
 int acting_new(struct agent *agent);
 int acting_listen(struct agent *agent); /* the app socket, and the timers */
+int acting_keep(struct agent *agent);   /* app_socket_keep */
 /* Releases every lease and hold, and closes the socket; free when the loop has run the callbacks. */
 void acting_close(struct agent *agent);
 void acting_free(struct agent *agent);

@@ -320,6 +320,11 @@ int acting_new(struct agent *agent)
 	return err;
 }
 
+int acting_keep(struct agent *agent)
+{
+	return app_socket_keep(agent->acting->socket);
+}
+
 int acting_listen(struct agent *agent)
 {
 	struct acting *acting = agent->acting;

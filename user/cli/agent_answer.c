@@ -19,7 +19,17 @@ static cJSON *answer_workers(struct agent *agent, const char *argument)
 static cJSON *answer_health(struct agent *agent, const char *argument)
 {
 	(void)argument;
-	return view_health(pipeline_model(agent->pipeline));
+	cJSON *answer = view_health(pipeline_model(agent->pipeline)), *message;
+	struct store_stats stats;
+
+	store_stats(agent->store, &stats);
+	if (stats.lost > 0) {
+		message = cJSON_CreateString(
+			"the state directory was removed while the agent runs: the crashes "
+			"and the audit that it held are gone");
+		cJSON_AddItemToArray(cJSON_GetObjectItem(answer, "diagnostic_messages"), message);
+	}
+	return answer;
 }
 
 static const char *const site_names[SITE_COUNT] = {
@@ -131,6 +141,7 @@ static void add_store(struct agent *agent, cJSON *answer)
 	json_add_count(row, "dropped", stats.dropped_items);
 	json_add_count(row, "dropped_stacks", stats.dropped_stacks);
 	json_add_count(row, "errors", stats.errors);
+	json_add_count(row, "folder_lost", stats.lost);
 	json_add_text(row, "last_error", stats.last_error);
 }
 

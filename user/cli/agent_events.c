@@ -4,9 +4,12 @@
  * agent makes itself (ticks, samples, locations, gaps) takes the same way, so that a recording holds every
  * input of the model.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+#include "user/base/file.h"
 #include "user/base/log.h"
 #include "user/base/text.h"
 #include "user/base/when.h"
@@ -198,6 +201,11 @@ static void tell_store(struct agent *agent)
 	struct store_stats stats;
 
 	store_stats(agent->store, &stats);
+	if (stats.lost != agent->store_lost_seen)
+		log_say(LOG_ERROR, "store",
+			"%s was removed while the agent runs; what it held is gone, it is made anew",
+			agent->config.state_dir);
+	agent->store_lost_seen = stats.lost;
 	if (stats.errors != agent->store_errors_seen && !agent->store_failing)
 		log_say(LOG_ERROR, "store", "%s; crashes may be lost until it can be written",
 			stats.last_error[0] ? stats.last_error : "a write failed");
@@ -205,6 +213,33 @@ static void tell_store(struct agent *agent)
 		log_say(LOG_INFO, "store", "can be written again");
 	agent->store_failing = stats.last_error[0] != '\0';
 	agent->store_errors_seen = stats.errors;
+}
+
+/* A run directory taken away is made anew, with both sockets; said once, also while it cannot be. */
+static void keep_sockets(struct agent *agent)
+{
+	const char *run_dir = agent->config.run_dir;
+	int control, apps, err = 0;
+	mode_t mask;
+
+	if (access(run_dir, F_OK) != 0 && errno == ENOENT) {
+		mask = umask(0022);
+		err = file_make_dirs(run_dir, 0755);
+		umask(mask);
+	}
+	control = control_keep(agent->control);
+	apps = acting_keep(agent);
+	if (control < 0 || apps < 0) {
+		if (!agent->sockets_lost)
+			log_say(LOG_ERROR, "sockets",
+				"%s: a socket was removed and cannot be made anew (%s); nobody reaches the "
+				"agent by it until it can",
+				run_dir, err ? strerror(-err) : "see its directory");
+	} else if (control || apps) {
+		log_say(LOG_WARN, "sockets", "%s: removed while the agent runs, made anew:%s%s", run_dir,
+			control ? " control.sock" : "", apps ? " app.sock" : "");
+	}
+	agent->sockets_lost = control < 0 || apps < 0;
 }
 
 /* Times are the start's wall clock plus what passed since, so that a recording replays to the same. */
@@ -232,6 +267,8 @@ void agent_tick(struct agent *agent)
 	tell_gaps(agent);
 	tell_drops(agent);
 	tell_store(agent);
+	if (!agent->stopping)
+		keep_sockets(agent);
 	tell_clock(agent);
 	reports_tick(agent);
 	examine_tick(agent, tick.time_ns);

@@ -32,6 +32,11 @@ typedef cJSON *(*control_fn)(void *context, const char *command, const char *arg
 /* Listens. -EADDRINUSE: an agent answers there already; a dead agent's socket is replaced. */
 int control_listen(uv_loop_t *loop, const char *run_dir, control_fn fn, void *context, struct control **out,
 		   char *why, size_t why_size);
+/*
+ * Listens anew where nothing is at its path any more; what somebody else put there stays. 1: it did, 0: there
+ * was no need, -EIO: it could not (to be tried again).
+ */
+int control_keep(struct control *control);
 /* Removes the socket and closes the handles; call control_free when the loop has run their callbacks. */
 void control_close(struct control *control);
 void control_free(struct control *control);

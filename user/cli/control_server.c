@@ -18,7 +18,8 @@
 enum { CLIENTS = 16, PATIENCE_MS = 2000 };
 
 struct control {
-	uv_pipe_t listener;
+	uv_loop_t *loop;
+	uv_pipe_t *listener;
 	control_fn fn;
 	void *context;
 	struct client *clients[CLIENTS];
@@ -185,11 +186,42 @@ static bool answers(const char *path)
 	return yes;
 }
 
+static void listener_closed(uv_handle_t *listener)
+{
+	free(listener);
+}
+
+static void listener_end(struct control *control)
+{
+	if (control->listener)
+		uv_close((uv_handle_t *)control->listener, listener_closed);
+	control->listener = NULL;
+}
+
+static int listen_at(struct control *control)
+{
+	mode_t mask;
+	int err;
+
+	control->listener = calloc(1, sizeof(*control->listener));
+	if (!control->listener)
+		return UV_ENOMEM;
+	uv_pipe_init(control->loop, control->listener, 0);
+	control->listener->data = control;
+	mask = umask(0177);
+	err = uv_pipe_bind(control->listener, control->path);
+	umask(mask);
+	if (!err)
+		err = uv_listen((uv_stream_t *)control->listener, CLIENTS, accept_client);
+	if (err)
+		listener_end(control);
+	return err;
+}
+
 int control_listen(uv_loop_t *loop, const char *run_dir, control_fn fn, void *context, struct control **out,
 		   char *why, size_t why_size)
 {
 	struct control *control = calloc(1, sizeof(*control));
-	mode_t mask;
 	int err;
 
 	if (!control)
@@ -209,20 +241,14 @@ int control_listen(uv_loop_t *loop, const char *run_dir, control_fn fn, void *co
 		goto out;
 	}
 	unlink(control->path);
+	control->loop = loop;
 	control->fn = fn;
 	control->context = context;
 	signal(SIGPIPE, SIG_IGN); /* libuv writes without MSG_NOSIGNAL, and a client may be gone by then */
-	uv_pipe_init(loop, &control->listener, 0);
-	control->listener.data = control;
-	mask = umask(0177);
-	err = uv_pipe_bind(&control->listener, control->path);
-	umask(mask);
-	if (!err)
-		err = uv_listen((uv_stream_t *)&control->listener, CLIENTS, accept_client);
+	err = listen_at(control);
 	if (err) {
 		snprintf(why, why_size, "%s: %s; is the directory writable?", control->path,
 			 uv_strerror(err));
-		control_close(control);
 		uv_run(loop, UV_RUN_NOWAIT);
 		goto out;
 	}
@@ -233,12 +259,22 @@ out:
 	return err;
 }
 
+int control_keep(struct control *control)
+{
+	struct stat there;
+
+	if (lstat(control->path, &there) == 0 || (errno != ENOENT && errno != ENOTDIR))
+		return 0;
+	listener_end(control); /* before the new one: libuv removes the path of what it closes */
+	return listen_at(control) == 0 ? 1 : -EIO;
+}
+
 void control_close(struct control *control)
 {
 	if (!control)
 		return;
 	unlink(control->path);
-	uv_close((uv_handle_t *)&control->listener, NULL);
+	listener_end(control);
 	for (int i = 0; i < CLIENTS; i++)
 		if (control->clients[i])
 			client_close(control->clients[i]);

@@ -53,16 +53,15 @@ static void print_item(const cJSON *item, int depth, bool colour)
 /* What a person should do something about; the rest is for the curious. */
 static bool is_well(const cJSON *answer)
 {
-	const cJSON *lane;
+	const cJSON *store = cJSON_GetObjectItem(answer, "store"), *lane;
 
 	cJSON_ArrayForEach(lane, cJSON_GetObjectItem(answer, "lanes"))
 	{
 		if (strcmp(json_text(lane, "lane"), "flow") != 0 && json_number(lane, "dropped", 0) > 0)
 			return false;
 	}
-	return json_true(answer, "can_probe_new_files") &&
-	       !*json_text(cJSON_GetObjectItem(answer, "store"), "last_error") &&
-	       json_number(answer, "records_refused", 0) == 0;
+	return json_true(answer, "can_probe_new_files") && !*json_text(store, "last_error") &&
+	       json_number(store, "folder_lost", 0) == 0 && json_number(answer, "records_refused", 0) == 0;
 }
 
 static int verdict(const cJSON *answer, bool one_process)

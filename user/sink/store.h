@@ -6,7 +6,8 @@
  * durable when its bundle's report.json was written, fsynced and renamed into place and then its row
  * committed. The watermark, "every crash up to here is in the store", is committed with each batch: after a
  * kill the next start says from when to when nobody watched. A full queue drops stacks first, then whole
- * items, counted.
+ * items, counted. A folder that was taken away under the agent is made anew; what was being written then is
+ * written to the new one.
  */
 #ifndef LAPIDARY_STORE_H
 #define LAPIDARY_STORE_H
@@ -75,6 +76,7 @@ void store_on_durable(struct store *store, store_durable_fn notify, void *contex
 struct store_stats {
 	uint64_t queued, written, dropped_items, dropped_stacks, errors;
 	size_t queue_items, queue_bytes;
+	uint64_t lost;        /* times that the folder was taken away under the agent, with all in it */
 	char last_error[160]; /* "" when the last batch went well */
 };
 void store_stats(struct store *store, struct store_stats *out);

@@ -145,11 +145,26 @@ static int rows_write(struct store *store, struct item *batch, char *why, size_t
 	return err;
 }
 
+/*
+ * A folder that was removed takes writes like any other, so a commit counts only where the folder is there
+ * after it.
+ */
 int batch_write(struct store *store, struct item *batch, char *why, size_t why_size)
 {
-	int err = bundles_write(store, batch, why, why_size);
+	int err = 0;
 
-	return err ? err : rows_write(store, batch, why, why_size);
+	for (int tries = 0; tries < 3; tries++) {
+		err = place_keep(store, why, why_size);
+		if (err)
+			return err;
+		err = bundles_write(store, batch, why, why_size);
+		if (!err)
+			err = rows_write(store, batch, why, why_size);
+		if (place_is_there(store))
+			return err;
+	}
+	snprintf(why, why_size, "%.120s: removed while it was written to", store->state_dir);
+	return -ESTALE;
 }
 
 static uint64_t monotonic_ns(void)
@@ -248,7 +263,8 @@ static void prune(struct store *store)
 		return;
 	store->prune_misses = 0;
 	pthread_mutex_unlock(&store->lock);
-	store->prune = quota_step(store->db, store->crashes_fd, &store->keeping, when_wall_now()) > 0;
+	store->prune =
+		store->db && quota_step(store->db, store->crashes_fd, &store->keeping, when_wall_now()) > 0;
 	pthread_mutex_lock(&store->lock);
 }
 

@@ -178,42 +178,22 @@ static void store_free(struct store *store)
 		next = item->next;
 		item_free(item);
 	}
-	sqlite3_close(store->db);
-	if (store->crashes_fd >= 0)
-		close(store->crashes_fd);
-	if (store->lock_fd >= 0)
-		close(store->lock_fd);
-	if (store->state_fd >= 0)
-		close(store->state_fd);
+	place_close(store);
 	free(store);
 }
 
-int store_open(const struct store_options *options, uint64_t now_wall_ns, struct store **out,
-	       struct store_start *start, char *why, size_t why_size)
+int place_open(struct store *store, uint64_t now_wall_ns, struct store_start *start, char *why,
+	       size_t why_size)
 {
-	struct store *store = calloc(1, sizeof(*store));
 	bool rescued = false;
+	struct stat database;
 	char boot[64];
-	int err = -ENOMEM;
+	int err = directories_open(store, store->state_dir, why, why_size);
 
-	memset(start, 0, sizeof(*start));
-	why[0] = '\0';
-	if (!store)
-		return err;
-	store->state_fd = store->lock_fd = store->crashes_fd = -1;
-	store->last = &store->first;
-	store->items_max = options->queue_items ? options->queue_items : QUEUE_ITEMS;
-	store->bytes_max = options->queue_bytes ? options->queue_bytes : QUEUE_BYTES;
-	store->keeping = (struct keeping){.quota_bytes = options->quota_bytes,
-					  .age_ns = options->age_ns,
-					  .group_window_ns = options->group_window_ns,
-					  .group_bundles = options->group_bundles};
-	store->prune = true;
-	err = directories_open(store, options->state_dir, why, why_size);
 	if (!err)
-		err = database_open(store, options->state_dir, now_wall_ns, &rescued, why, why_size);
+		err = database_open(store, store->state_dir, now_wall_ns, &rescued, why, why_size);
 	if (err)
-		goto out;
+		return err;
 	boot_id(boot);
 	err = reconcile(store->db, store->crashes_fd, is_rebooted(store->db, boot), start);
 	if (!err)
@@ -224,15 +204,42 @@ int store_open(const struct store_options *options, uint64_t now_wall_ns, struct
 		char reason[160];
 
 		schema_error(store->db, reason, sizeof(reason));
-		snprintf(why, why_size, "%s/lapidary.db: %s", options->state_dir, reason);
-		goto out;
+		snprintf(why, why_size, "%s/lapidary.db: %s", store->state_dir, reason);
+		return err;
+	}
+	if (fstatat(store->state_fd, "lapidary.db", &database, AT_SYMLINK_NOFOLLOW) == 0)
+		store->db_inode = database.st_ino;
+	return 0;
+}
+
+int store_open(const struct store_options *options, uint64_t now_wall_ns, struct store **out,
+	       struct store_start *start, char *why, size_t why_size)
+{
+	struct store *store = calloc(1, sizeof(*store));
+	int err;
+
+	memset(start, 0, sizeof(*start));
+	why[0] = '\0';
+	if (!store)
+		return -ENOMEM;
+	store->state_fd = store->lock_fd = store->crashes_fd = -1;
+	text_copy(store->state_dir, sizeof(store->state_dir), options->state_dir);
+	store->last = &store->first;
+	store->items_max = options->queue_items ? options->queue_items : QUEUE_ITEMS;
+	store->bytes_max = options->queue_bytes ? options->queue_bytes : QUEUE_BYTES;
+	store->keeping = (struct keeping){.quota_bytes = options->quota_bytes,
+					  .age_ns = options->age_ns,
+					  .group_window_ns = options->group_window_ns,
+					  .group_bundles = options->group_bundles};
+	store->prune = true;
+	err = place_open(store, now_wall_ns, start, why, why_size);
+	if (err) {
+		store_free(store);
+		return err;
 	}
 	lock_init(store);
 	*out = store;
 	return 0;
-out:
-	store_free(store);
-	return err;
 }
 
 int store_close(struct store *store, unsigned limit_ms)
@@ -255,7 +262,7 @@ int store_close(struct store *store, unsigned limit_ms)
 	if (err)
 		return -err; /* the thread still uses it all: nothing may be freed */
 	whole = !store->batch && !store->first;
-	if (whole)
+	if (whole && store->db)
 		err = db_run(store->db,
 			     "UPDATE watches SET ended = ?, watermark = max(watermark, ?) WHERE id = ?",
 			     "iii", (int64_t)when_wall_now(), (int64_t)when_wall_now(), store->watch);

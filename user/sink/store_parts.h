@@ -54,9 +54,11 @@ void item_free(struct item *item);
 
 struct store {
 	/* set by store_open, then the thread's alone */
+	char state_dir[PATH_MAX];
 	int state_fd, lock_fd, crashes_fd;
-	sqlite3 *db;
-	int64_t watch; /* row of this run */
+	sqlite3 *db;       /* NULL: the folder was taken away and could not be made anew yet */
+	uint64_t db_inode; /* of lapidary.db */
+	int64_t watch;     /* row of this run */
 	struct keeping keeping;
 	bool prune;            /* something may be over the limits */
 	unsigned prune_misses; /* batches since there was time to look */
@@ -74,6 +76,18 @@ struct store {
 	void *notify_context;
 	struct store_stats stats;
 };
+
+/*
+ * Opens the folder that state_dir names, creating it, with lock, database and reconciliation, and begins this
+ * run's row. After a failure place_close is due.
+ */
+int place_open(struct store *store, uint64_t now_wall_ns, struct store_start *start, char *why,
+	       size_t why_size);
+void place_close(struct store *store);
+/* Whether what is written lies in the folder that state_dir names, so that somebody will find it. */
+bool place_is_there(const struct store *store);
+/* Where it is not: opens it anew, counted. 0 also when there was nothing to do. */
+int place_keep(struct store *store, char *why, size_t why_size);
 
 /* Runs until stopping is set and the queue is empty, or the time to stop is over. */
 void *store_thread(void *store);
