@@ -225,6 +225,30 @@ static void by_signal_alone(void **state)
 	assert_string_equal(why, "the signal said no");
 }
 
+/* A server that drains on the order is not waited for; but where it may not be killed, its drain is. */
+static void now_is_a_second(void **state)
+{
+	(void)state;
+	request.now = true;
+	begin();
+	assert_int_equal(seen.restart.deadline_ms, 1000);
+	ack(true, "");
+	pass(999);
+	assert_int_equal(seen.signals, 0);
+	pass(1);
+	assert_int_equal(seen.signal, SIGKILL);
+	end(SIGKILL);
+	assert_int_equal(seen.outcome, ACTION_DONE);
+	request.signals_allowed = false;
+	begin();
+	assert_int_equal(seen.restart.deadline_ms, 30000);
+	ack(true, "");
+	pass(29999);
+	end(0);
+	assert_int_equal(seen.finished, 2);
+	assert_int_equal(seen.outcome, ACTION_DONE);
+}
+
 static void a_master_rolls_and_is_never_killed(void **state)
 {
 	(void)state;
@@ -316,6 +340,7 @@ int main(void)
 		EACH(silence_is_answered_by_a_signal),
 		EACH(without_consent_nothing_escalates),
 		EACH(by_signal_alone),
+		EACH(now_is_a_second),
 		EACH(a_master_rolls_and_is_never_killed),
 		EACH(a_socket_that_fails_leaves_the_signal),
 		EACH(what_ended_unseen),

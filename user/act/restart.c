@@ -12,7 +12,7 @@
 #include "user/act/restart.h"
 #include "user/base/text.h"
 
-enum { RESTARTS_MAX = 256, MS = 1000000 };
+enum { RESTARTS_MAX = 256, MS = 1000000, NOW_MS = 1000 };
 
 struct entry {
 	struct restart restart;
@@ -160,6 +160,18 @@ static void fill(struct restart *restart, const struct restart_request *request,
 	enter(restart, RESTART_ORDERED, now_ns);
 }
 
+/*
+ * By the order alone a server drains also "now" (Puma has no harder stop): so it gets a moment to end in
+ * order, then KILL. Where KILL is not allowed, the drain is all there is, and is waited for.
+ */
+static uint32_t deadline_of(const struct restarts *restarts, const struct restart_request *request)
+{
+	uint32_t ms = request->deadline_ms ? request->deadline_ms : restarts->settings.deadline_ms;
+
+	return request->now && request->signals_allowed && request->role != APP_MASTER && ms > NOW_MS ? NOW_MS
+												      : ms;
+}
+
 static int refuse(int err, const char *text, char *why, size_t why_size)
 {
 	text_copy(why, why_size, text);
@@ -179,8 +191,7 @@ int restarts_begin(struct restarts *restarts, const struct restart_request *requ
 	entry = calloc(1, sizeof(*entry));
 	if (!entry)
 		return refuse(-ENOMEM, "no memory", why, why_size);
-	fill(&entry->restart, request,
-	     request->deadline_ms ? request->deadline_ms : restarts->settings.deadline_ms, now_ns);
+	fill(&entry->restart, request, deadline_of(restarts, request), now_ns);
 	if (request->by_socket)
 		err = restarts->events.order(restarts->events.context, &entry->restart);
 	if (err)

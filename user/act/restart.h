@@ -29,7 +29,7 @@ struct restart_request {
 	uint64_t start_ns;
 	enum server server;
 	enum app_role role;
-	bool now;             /* no draining */
+	bool now;             /* no draining: a second to end, where KILL is allowed */
 	bool by_socket;       /* a peer of the process accepts `restart` */
 	bool signals_allowed; /* by configuration, --act or an operator */
 	uint32_t deadline_ms; /* 0: the settings' */

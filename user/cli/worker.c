@@ -21,7 +21,9 @@ static const struct help worker_help = {
 	"an app: one that boots, drains or is restarting does not count. Exit status 0: it is under way, "
 	"and\n"
 	"'lapidary actions' shows how it ended; 1: it was refused or failed.\n",
-	"  --now    do not let it finish what it does\n"
+	"  --now    do not let it finish what it does: it has a second to end, then it is killed (where\n"
+	"           only its library's consent allows acting, and not `act`, it is not killed and may "
+	"drain)\n"
 	"  --json   one JSON object: {\"id\",\"pid\",\"app\",\"outcome\",\"outcome_reason\",\"by\"}\n",
 	"  lapidary workers --app shop\n"
 	"  lapidary worker restart 4711\n",
