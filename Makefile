@@ -140,6 +140,9 @@ bench: ## measure cost, memory and latency; minutes
 bench-query bench-memory bench-latency bench-capture: all
 	@tests/bench/$(@:bench-%=%)
 
+bench-check: all ## 1,000 real extension files: lapidary check, cold and warm, beside ruby -r
+	@tests/bench/check
+
 bench-crashes: all ## N=2000 crashes: what of each report is whole, and how soon it is finished, beside systemd-coredump
 	@tests/bench/crashes
 
@@ -173,6 +176,6 @@ clean:
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
-.PHONY: FORCE all unit fuzz run test demo bench bench-query bench-memory bench-latency bench-capture bench-crashes test-rubies lint asan install clean help
+.PHONY: FORCE all unit fuzz run test demo bench bench-query bench-memory bench-latency bench-capture bench-check bench-crashes test-rubies lint asan install clean help
 
 -include $(OBJ:.o=.d) $(BPF_OBJ:.o=.d) $(UNIT:=.d)

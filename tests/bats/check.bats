@@ -182,6 +182,38 @@ gem_install() {
 	[ "$(of gems/pg-1.4.5/lib/pg_ext.so '[.compatibility_status, .ruby_version_compiled_for]')" = '["incompatible","3.1.0"]' ]
 }
 
+@test "a Debian package speaks for what it brought, until somebody writes over it" {
+	local info=$WORK/fresh/var/lib/dpkg/info path
+	fresh own
+	cp "$WORK/fresh/$MULTI/ruby/3.1.0/stringio.so" "$VENDOR/lost_ext.so"
+	forget_libruby "$VENDOR/lost_ext.so"
+	path=/${VENDOR#"$WORK/fresh/"}/lost_ext.so
+	mkdir -p "$info"
+	# a path that only begins or ends like it is another one
+	printf '/.\n%s.old\n/srv%s\n' "$path" "$path" >"$info/ruby-lost.list"
+	looked "$WORK/fresh"
+	[ "$(of /lost_ext.so .compatibility_status)" = '"suspect"' ]
+	printf '/.\n/usr\n%s\n/usr/share\n' "$path" >"$info/ruby-lost.list"
+	touch -d '2026-01-01 12:00' "$VENDOR/lost_ext.so"
+	looked "$WORK/fresh"
+	[ "$CODE" = 0 ]
+	[ "$(of /lost_ext.so '[.compatibility_status, .ruby_version_compiled_for]')" = '["compatible","3.1.0"]' ]
+	touch -d '2025-12-31 12:00' "$info/ruby-lost.list"
+	looked "$WORK/fresh"
+	[ "$(of /lost_ext.so .compatibility_status)" = '"suspect"' ]
+}
+
+@test "extensions in the folder of a Ruby that is not there are told, once for that Ruby" {
+	fresh own
+	mkdir -p "$(dirname "$VENDOR")/3.0.0"
+	cp "$PG" "$(dirname "$VENDOR")/3.0.0/a_ext.so"
+	cp "$PG" "$(dirname "$VENDOR")/3.0.0/b_ext.so"
+	looked "$WORK/fresh"
+	[ "$CODE" = 1 ]
+	holds '.problems | length == 1' '.problems[0] | .kind == "no_ruby" and (.path | endswith("/3.0.0/a_ext.so"))' \
+		'.problems[0].problem == "2 extensions are for Ruby 3.0.0, which is not here"'
+}
+
 @test "an extension that was never built, and a gem that is half there" {
 	fresh own
 	gem_install "$WORK/fresh" bcrypt-3.1.18 3.1.0

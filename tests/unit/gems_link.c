@@ -181,6 +181,32 @@ static void what_nobody_gives_is_missed(void **state)
 	assert_int_equal(result.missing_ruby_count, 0);
 }
 
+/* narray's names in mpi.so, glib2's in pango.so: whoever loads them has loaded those before. */
+static void what_another_extension_gives_is_there(void **state)
+{
+	struct link_result result;
+
+	(void)state;
+	run("echo 'void na_make(void); void rb_gi_raw(void); void Init_mpi(void) { na_make(); rb_gi_raw(); "
+	    "}' > e.c && "
+	    "cc -w -shared -fPIC -nostdlib -o app/lib/mpi.so e.c && "
+	    "echo 'void na_make(void) {} void Init_narray(void) {}' > n.c && "
+	    "cc -w -shared -fPIC -nostdlib -o app/lib/narray.so n.c && "
+	    "echo 'void rb_gi_raw(void) {} void Init_gi(void) {}' > g.c && "
+	    "cc -w -m32 -shared -fPIC -nostdlib -o app/lib/gi32.so g.c && "
+	    "cc -w -shared -fPIC -nostdlib -o app/lib/gi.so g.c");
+	begin("/usr/bin/ruby", NULL);
+	assert_int_equal(resolve("/app/lib/mpi.so").missing_symbol_count, 2);
+	for (int i = 0; i < 8; i++) /* the table grows by none: the names are the same */
+		assert_int_equal(link_add_extension(world.link, read_good("/app/lib/narray.so")), 0);
+	assert_int_equal(link_add_extension(world.link, read_good("/app/lib/gi32.so")), 0);
+	result = resolve("/app/lib/mpi.so");
+	assert_int_equal(result.missing_symbol_count, 1); /* another processor's gives nothing */
+	assert_string_equal(result.missing_symbol, "rb_gi_raw");
+	assert_int_equal(link_add_extension(world.link, read_good("/app/lib/gi.so")), 0);
+	assert_int_equal(resolve("/app/lib/mpi.so").missing_symbol_count, 0);
+}
+
 static void versions_count(void **state)
 {
 	struct link_result result;
@@ -399,6 +425,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(what_the_ruby_gives_is_there),
 		TEST(what_nobody_gives_is_missed),
+		TEST(what_another_extension_gives_is_there),
 		TEST(versions_count),
 		TEST(a_missing_library_is_named_with_who_asks),
 		TEST(runpath_is_its_owners_alone_and_rpath_is_inherited),

@@ -109,19 +109,11 @@ static int check_one(struct check *check, struct check_scene *scene)
 
 	check->scene = scene;
 	check->lockfile = NULL;
-	check->orphans = 0;
 	err = look_all(check, scene);
 	if (!err) {
-		char says[128];
-
 		check_find_rubies(check);
 		check_judge_all(check);
-		if (check->orphans && *scene->app_dir && check->lockfile) {
-			snprintf(says, sizeof(says),
-				 "%zu extensions of this app are for Rubies that are not here",
-				 check->orphans);
-			check_problem(check, scene->app_dir, "no_ruby", says);
-		}
+		check_tell_orphans(check);
 	}
 	check_done(check);
 	return err;

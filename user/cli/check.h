@@ -60,6 +60,13 @@ struct check_file { /* beside each entry of the tree */
 	const void *answer;
 };
 
+/* A library that was asked for by its path; path NULL: a free slot. */
+struct check_opened {
+	const char *path;
+	const struct object *object;
+	int result;
+};
+
 struct check {
 	const struct check_scene *scene;
 	struct gem_tree *tree;
@@ -70,11 +77,12 @@ struct check {
 	size_t file_count;
 	void **owned; /* answers that the cache did not take */
 	size_t owned_count;
+	struct check_opened *opened; /* a power of two, at most half full */
+	size_t opened_count, opened_size;
 	struct check_ruby rubies[CHECK_RUBIES];
 	size_t ruby_count, main_ruby; /* main_ruby: CHECK_RUBIES when there is none */
 	char *link_conf;
 	const struct lockfile *lockfile;
-	size_t orphans; /* extensions for Rubies that are not here */
 	cJSON *rubies_json, *gems_json, *problems_json;
 	size_t found_bad; /* incompatible, broken, suspect, unknown */
 };
@@ -99,7 +107,21 @@ void check_find_rubies(struct check *check);
 bool check_install_abi(const char *path, char abi[16]);
 /* The Ruby that would load what lies there; NULL: none that is here. */
 const struct check_ruby *check_ruby_for(const struct check *check, const char *path);
+/* False for a gem that the app's lock file does not name. */
+bool check_is_wanted(const struct check *check, const struct gem_path *gem);
 void check_judge_all(struct check *check);
+
+/* Its DT_NEEDED names a libruby: no other evidence is needed of what it was built for. */
+bool check_says_its_ruby(const struct object *object);
+/* Each link learns of the extensions that its Ruby may load. */
+void check_tell_links(struct check *check);
+/* Has the lists of packages read, where an extension needs them; then: for which Ruby its package brought it.
+ */
+void check_ask_packages(struct check *check);
+bool check_package_abi(const struct check *check, const struct tree_entry *entry, char abi[16]);
+
+/* One finding for each Ruby that is not in the root though extensions lie in folders for it. */
+void check_tell_orphans(struct check *check);
 
 /* Folder that holds specifications/, gems/ and extensions/, and the gem's full name. */
 bool check_gem_home(const char *path, char *home, size_t home_size, char *full, size_t full_size);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "user/base/digest.h"
 #include "user/base/json.h"
 #include "user/base/text.h"
 #include "user/cli/check.h"
@@ -149,9 +150,38 @@ long check_find(const struct check *check, const char *path, enum tree_kind kind
 	return -1;
 }
 
-const struct object *check_open_object(void *context, const char *path, int *result)
+static struct check_opened *opened_slot(const struct check *check, const char *path)
 {
-	struct check *check = context;
+	size_t at = digest_mix(digest_text(DIGEST_START, path));
+
+	while (check->opened[at & (check->opened_size - 1)].path &&
+	       strcmp(check->opened[at & (check->opened_size - 1)].path, path) != 0)
+		at++;
+	return &check->opened[at & (check->opened_size - 1)];
+}
+
+static bool opened_room(struct check *check)
+{
+	struct check_opened *old = check->opened;
+	size_t old_size = check->opened_size;
+
+	if ((check->opened_count + 1) * 2 <= old_size)
+		return true;
+	check->opened = calloc(old_size ? old_size * 2 : 1024, sizeof(*old));
+	if (!check->opened) {
+		check->opened = old;
+		return false;
+	}
+	check->opened_size = old_size ? old_size * 2 : 1024;
+	for (size_t i = 0; i < old_size; i++)
+		if (old[i].path)
+			*opened_slot(check, old[i].path) = old[i];
+	free(old);
+	return true;
+}
+
+static const struct object *open_object(struct check *check, const char *path, int *result)
+{
 	struct inspection one = {.kind = INSPECT_OBJECT};
 	struct answer_key key;
 	struct stat st;
@@ -171,6 +201,25 @@ const struct object *check_open_object(void *context, const char *path, int *res
 	close(one.fd);
 	*result = one.result;
 	return one.result ? NULL : one.answer;
+}
+
+/* Each Ruby of a root asks for the same libraries, at the same paths. */
+const struct object *check_open_object(void *context, const char *path, int *result)
+{
+	struct check *check = context;
+	struct check_opened *slot = opened_room(check) ? opened_slot(check, path) : NULL;
+	const struct object *object;
+
+	if (slot && slot->path) {
+		*result = slot->result;
+		return slot->object;
+	}
+	object = open_object(check, path, result);
+	if (slot) {
+		*slot = (struct check_opened){check_keep(check, path), object, *result};
+		check->opened_count++;
+	}
+	return object;
 }
 
 static bool is_link_conf(const struct check *check, const struct tree_entry *entry)
@@ -289,9 +338,12 @@ void check_done(struct check *check)
 	free(check->owned);
 	free(check->files);
 	free(check->link_conf);
+	free(check->opened);
 	check->tree = NULL;
 	check->owned = NULL;
 	check->files = NULL;
 	check->link_conf = NULL;
+	check->opened = NULL;
+	check->opened_count = check->opened_size = 0;
 	check->owned_count = check->ruby_count = check->file_count = 0;
 }

@@ -127,15 +127,6 @@ static const struct build_log *log_of(const struct check *check, const char *pat
 	return best;
 }
 
-/* Not needed where the linker's own word is there. */
-static bool says_its_ruby(const struct object *object)
-{
-	for (size_t i = 0; object && i < object->needed_count; i++)
-		if (strncmp(object_needed(object, i), "libruby", 7) == 0)
-			return true;
-	return false;
-}
-
 static size_t ask_matrix(const struct check *check, const struct extension_found *found,
 			 const struct check_ruby *ruby, const struct link_result *link,
 			 struct matrix_answer *out)
@@ -192,7 +183,7 @@ static void report(struct check *check, const struct extension_found *found, con
 }
 
 /* A gem that the app does not boot with is not the app's. Debian's have no version in their path. */
-static bool is_wanted(const struct check *check, const struct gem_path *gem)
+bool check_is_wanted(const struct check *check, const struct gem_path *gem)
 {
 	const struct lockfile *lockfile = check->lockfile;
 
@@ -262,18 +253,14 @@ static void judge_extension(struct judging *judging, size_t at)
 	struct extension_verdict verdict;
 	struct link_result link = {0};
 	const struct gemspec *spec;
-	char beside[16] = "";
+	char beside[16] = "", package[16];
 
 	if (!gem_path_parse(entry->path, &found.gem))
 		check_install_abi(entry->path, found.gem.abi);
-	if (!is_wanted(check, &found.gem))
+	if (!check_is_wanted(check, &found.gem))
 		return;
-	if (!ruby) {
-		check->orphans++;
-		return;
-	}
-	if (is_passed_over(judging, entry->path, ruby))
-		return;
+	if (!ruby || is_passed_over(judging, entry->path, ruby))
+		return; /* without a Ruby: check_tell_orphans */
 	if (file->result == 0)
 		found.object = file->answer;
 	else
@@ -284,7 +271,7 @@ static void judge_extension(struct judging *judging, size_t at)
 		found.gemspec_ruby = spec->required_ruby;
 		found.gemspec_platform = spec->platform;
 	}
-	if (!says_its_ruby(found.object) && found.object) {
+	if (found.object && !check_says_its_ruby(found.object)) {
 		const struct build_log *log = log_of(check, entry->path);
 
 		if (!*found.gem.abi)
@@ -292,6 +279,7 @@ static void judge_extension(struct judging *judging, size_t at)
 		found.built_for_beside = beside;
 		found.built_for_log = log ? log->abi : "";
 		found.built_ruby_log = log ? log->ruby : "";
+		found.built_for_package = check_package_abi(check, entry, package) ? package : "";
 	}
 	if (found.object)
 		link_resolve(ruby->link, entry->path, found.object, &link);
@@ -341,7 +329,7 @@ static void judge_gem(struct check *check, size_t at)
 		return;
 	text_copy(found.gem.name, sizeof(found.gem.name), spec->name);
 	text_copy(found.gem.version, sizeof(found.gem.version), spec->version);
-	if (!is_wanted(check, &found.gem))
+	if (!check_is_wanted(check, &found.gem))
 		return;
 	found.path = folder;
 	found.required_unbuilt = whole;
@@ -379,7 +367,9 @@ void check_judge_all(struct check *check)
 	check_ask(check, INSPECT_OBJECT, is_extension);
 	check_ask(check, INSPECT_GEMSPEC, is_specification);
 	check_ask(check, INSPECT_BUILD_LOG, is_log);
+	check_ask_packages(check);
 	find_variants(&judging);
+	check_tell_links(check);
 	for (size_t i = 0; i < check->file_count; i++) {
 		const struct tree_entry *entry = gem_tree_entry(check->tree, i);
 

@@ -32,6 +32,7 @@ void link_free(struct link *link)
 			free(library->path);
 			free(library);
 		}
+	free(link->given);
 	free(link);
 }
 
@@ -197,7 +198,8 @@ static void resolve_symbols(struct link *link, const struct object *object, stru
 			continue;
 		hash = link_hash(name);
 		if (is_given(&link->program, hash, name, version) ||
-		    is_given(&link->work, hash, name, version))
+		    is_given(&link->work, hash, name, version) ||
+		    link_extension_gives(link, object, hash, name))
 			continue;
 		ruby = link_is_ruby_name(name);
 		out->missing_symbol_count++;

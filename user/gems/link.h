@@ -67,6 +67,13 @@ const char *link_libc_version(const struct link *link);
 /* 0 with *out filled, or -ENOMEM. */
 int link_resolve(struct link *link, const char *path, const struct object *object, struct link_result *out);
 
+/*
+ * An extension that the same Ruby may load first: what it gives is there for the others (Ruby loads them with
+ * RTLD_GLOBAL, and narray's or glib2's dependents count on it). Object borrowed until link_free. 0 or
+ * -ENOMEM.
+ */
+int link_add_extension(struct link *link, const struct object *object);
+
 /* rb_*, ruby_* and the like: names that a Ruby gives and nobody else. */
 bool link_is_ruby_name(const char *name);
 

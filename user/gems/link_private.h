@@ -38,12 +38,20 @@ struct link_closure {
 	struct link_member members[LINK_LIBRARIES];
 };
 
+/* A name that an extension gives; object NULL: a free slot. */
+struct link_given {
+	const struct object *object;
+	uint32_t hash, index;
+};
+
 struct link {
 	struct link_options options;
 	struct link_library *buckets[LINK_BUCKETS];
 	struct link_closure program; /* the Ruby and its libraries */
 	bool program_uncertain, musl;
 	struct link_closure work; /* the extension's: here, since it is too large for a stack */
+	struct link_given *given; /* of all extensions; a power of two */
+	size_t given_count, given_size;
 };
 
 /* What a search is about. */
@@ -61,6 +69,10 @@ void link_search_library(struct link_search *search, const struct link_closure *
 bool link_is_musl_itself(const char *name);
 /* The library at a path, opened at the first question; NULL: no memory. Its names are hashed when used. */
 struct link_library *link_library_at(struct link *link, const char *path);
+
+/* Does an extension of that machine give it? */
+bool link_extension_gives(const struct link *link, const struct object *asker, uint32_t hash,
+			  const char *name);
 
 int link_names_build(struct link_names *names, const struct object *object);
 uint32_t link_hash(const char *name);

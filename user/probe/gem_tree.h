@@ -24,6 +24,7 @@ enum tree_kind {
 	TREE_LOCKFILE,      /* Gemfile.lock, gems.locked */
 	TREE_BUNDLE_CONFIG, /* .bundle/config */
 	TREE_LINK_CONF,     /* ld.so.conf.d/…, ld-musl-….path */
+	TREE_PACKAGE_LIST,  /* what a Debian package of Ruby's brought: /var/lib/dpkg/info/ruby-svn.list */
 	TREE_PROBLEM,       /* could not be looked at: `result` says why */
 	TREE_KINDS
 };

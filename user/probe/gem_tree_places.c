@@ -201,6 +201,23 @@ static bool add_link_conf(struct tree_walk *walk, void *context, int folder, con
 	return true;
 }
 
+/* Those alone that may hold extensions: thousands more lie there. */
+static bool add_package_list(struct tree_walk *walk, void *context, int folder, const char *path,
+			     const char *name, unsigned char type)
+{
+	char file[TREE_PATH_MAX];
+	size_t length = strlen(name);
+	int n = snprintf(file, sizeof(file), "%s/%s", path, name);
+
+	(void)context;
+	(void)folder;
+	(void)type;
+	if (n > 0 && (size_t)n < sizeof(file) && strstr(name, "ruby") && length > 5 &&
+	    strcmp(name + length - 5, ".list") == 0)
+		tree_add_file(walk, TREE_PACKAGE_LIST, file);
+	return true;
+}
+
 static void walk_system(struct tree_walk *walk)
 {
 	static const char *const conf[] = {"", ".conf"}, *const musl[] = {"ld-musl-", ".path"};
@@ -214,6 +231,7 @@ static void walk_system(struct tree_walk *walk)
 	tree_add_file(walk, TREE_LINK_CONF, "/etc/ld.so.conf");
 	tree_each_name(walk, "/etc/ld.so.conf.d", add_link_conf, (void *)conf);
 	tree_each_name(walk, "/etc", add_link_conf, (void *)musl);
+	tree_each_name(walk, "/var/lib/dpkg/info", add_package_list, NULL);
 }
 
 static void walk_app(struct tree_walk *walk, const char *app)
