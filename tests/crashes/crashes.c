@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "deep.h"
@@ -82,12 +83,28 @@ KEPT void die_signal(int number)
 	(void)number;
 }
 
+/*
+ * The kernel's frame alone may take 12 KiB (AT_MINSIGSTKSZ, with AMX), and Ruby's alternate stack has 16:
+ * what the chain needs on top would run over its lower end, into the heap.
+ */
+static void wide_altstack(void)
+{
+	enum { BYTES = 128 * 1024 };
+	stack_t stack = {.ss_size = BYTES};
+
+	stack.ss_sp = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (stack.ss_sp == MAP_FAILED || sigaltstack(&stack, NULL))
+		_exit(97);
+}
+
 /* The signal comes inside raise(): what it interrupts is known, and the stack is the interrupted one. */
 KEPT void die_raise(int flags)
 {
 	struct sigaction action = {.sa_handler = die_signal, .sa_flags = flags};
 
 	FRAME();
+	if (flags & SA_ONSTACK)
+		wide_altstack();
 	sigaction(SIGUSR1, &action, NULL);
 	raise(SIGUSR1);
 }
