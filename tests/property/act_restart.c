@@ -48,6 +48,12 @@ static const struct restart_settings usual = {.ack_ms = 1000, .deadline_ms = 300
 			fail_msg("seed %llu: %s", (unsigned long long)seed_of_case, #condition);             \
 	} while (0)
 
+/* `now` where KILL is allowed: a second to end in order. */
+static uint64_t deadline_ns(const struct worker *worker)
+{
+	return worker->request.now && worker->request.signals_allowed ? 1000 * MS : usual.deadline_ms * MS;
+}
+
 /* By identity: the pids of the crowd are used twice, with other starts. */
 static struct worker *worker_of(const struct restart *restart)
 {
@@ -85,7 +91,8 @@ static int on_signal(void *context, const struct restart *restart, int signal, c
 	if (!worker->first_signal && !worker->answered)
 		worker->first_signal = signal;
 	if (signal == SIGKILL) {
-		HOLDS(worker->request.now || now >= worker->told_ns + usual.deadline_ms * MS);
+		HOLDS((worker->request.now && !worker->request.by_socket) ||
+		      now >= worker->told_ns + deadline_ns(worker));
 		worker->killed = true;
 		worker->kill_ns = now;
 	}
@@ -170,7 +177,7 @@ static void check_end(const struct worker *worker)
 {
 	int signal = WIFSIGNALED(worker->status) ? WTERMSIG(worker->status) : 0;
 	bool ours = signal == SIGKILL && worker->killed &&
-		    worker->kill_ns >= worker->told_ns + usual.deadline_ms * MS;
+		    worker->kill_ns >= worker->told_ns + deadline_ns(worker);
 	char words[64];
 
 	if (signal == 0)
