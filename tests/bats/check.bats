@@ -278,7 +278,7 @@ gem_install() {
 	mkdir -p "$WORK/fresh/srv/shop/vendor/bundle/ruby/3.1.0/gems/pg-1.4.5/lib" "$WORK/fresh/srv/shop/vendor/bundle/ruby/3.1.0/gems/other-1.0/lib"
 	echo broken >"$WORK/fresh/srv/shop/vendor/bundle/ruby/3.1.0/gems/pg-1.4.5/lib/pg_ext.so"
 	echo broken >"$WORK/fresh/srv/shop/vendor/bundle/ruby/3.1.0/gems/other-1.0/lib/other.so"
-	printf 'GEM\n  remote: https://rubygems.org/\n  specs:\n    pg (1.4.5)\n\nPLATFORMS\n  ruby\n\nDEPENDENCIES\n  pg\n' >"$WORK/fresh/srv/shop/Gemfile.lock"
+	printf 'GEM\n  remote: https://gems.example/\n  specs:\n    pg (1.4.5)\n\nPLATFORMS\n  ruby\n\nDEPENDENCIES\n  pg\n' >"$WORK/fresh/srv/shop/Gemfile.lock"
 	looked "$WORK/fresh" /srv/shop
 	[ "$CODE" = 1 ]
 	holds '[.problems[].path] == ["/srv/shop/vendor/bundle/ruby/3.1.0/gems/pg-1.4.5/lib/pg_ext.so"]' '.problems[0].problem | contains("no ELF")'

@@ -64,7 +64,7 @@ static void every_kind_of_file(void **state)
 		{INSPECT_OBJECT, open_first("/usr/lib/*/ruby/vendor_ruby/*/pg_ext.so")},
 		{INSPECT_OBJECT, open_first("/etc/passwd")},
 		{INSPECT_LOCKFILE,
-		 text_file("GEM\n  remote: https://rubygems.org/\n  specs:\n    pg (1.5.4)\n\n"
+		 text_file("GEM\n  remote: https://gems.example/\n  specs:\n    pg (1.5.4)\n\n"
 			   "PLATFORMS\n  ruby\n\nDEPENDENCIES\n  pg\n")},
 		{INSPECT_GEMSPEC,
 		 open_first("/usr/share/rubygems-integration/3*/specifications/pg-*.gemspec")},

@@ -50,7 +50,7 @@ static const char all_sections[] = "GIT\n"
 				   "    cart (1.0.0.pre.2)\n"
 				   "\n"
 				   "GEM\n"
-				   "  remote: https://rubygems.org/\n"
+				   "  remote: https://gems.example/\n"
 				   "  specs:\n"
 				   "    nokogiri (1.16.0-aarch64-linux)\n"
 				   "      racc (~> 1.4)\n"
@@ -133,7 +133,7 @@ static void what_bundler_writes(void **state)
 	(void)state;
 	assert_non_null(mkdtemp(dir));
 	snprintf(command, sizeof(command),
-		 "cd %s && printf 'source \"https://rubygems.org\"\\nruby \">= 2.7\"\\ngem \"pg\"\\ngem "
+		 "cd %s && printf 'source \"https://gems.example\"\\nruby \">= 2.7\"\\ngem \"pg\"\\ngem "
 		 "\"rake\"\\n' "
 		 ">Gemfile && bundle lock --local >log 2>&1",
 		 dir);
@@ -164,7 +164,7 @@ static void what_is_refused(void **state)
 		{"GEM\n  specs:\n    p\033g (1.0)\n", "line 3: no gem's name"},
 		{"GEM\n  specs:\n    pg (1.5.4-)\n", "line 3: no platform"},
 		{"GEM\n\n<<<<<<< HEAD\n", "line 3: an unresolved merge conflict"},
-		{"source \"https://rubygems.org\"\n", "line 1: no heading"},
+		{"source \"https://gems.example\"\n", "line 1: no heading"},
 		{"DEPENDENCIES\n  (>= 1)\n", "line 2: no gem's name"},
 		{"PLATFORMS\n  x86 64\n", "line 2: no name of a platform"},
 		{"BUNDLED WITH\n   $(date)\n", "line 2: no version of Bundler"},
