@@ -144,13 +144,13 @@ frames() {
 }
 
 @test "--force replaces files alone, and a full disk behind stdout is said" {
-	mkfifo "$WORK/fifo"
-	ln -s "$WORK/nothing-yet" "$WORK/link"
-	run -1 lap crash export "$(id plain)" -o "$WORK/fifo" --force
+	mkfifo "$WORK/spared.fifo"
+	ln -s "$WORK/nothing-yet" "$WORK/spared.link"
+	run -1 lap crash export "$(id plain)" -o "$WORK/spared.fifo" --force
 	[[ $output == *"no regular file"* ]]
-	[ -p "$WORK/fifo" ]
-	run -1 lap crash core "$(id plain)" -o "$WORK/link" --force
-	[ -L "$WORK/link" ]
+	[ -p "$WORK/spared.fifo" ]
+	run -1 lap crash core "$(id plain)" -o "$WORK/spared.link" --force
+	[ -L "$WORK/spared.link" ]
 	[ ! -e "$WORK/nothing-yet" ]
 	for command in "crashes" "crash show $(id plain)" "crash show $(id plain) --json" "crash export $(id plain) -o -"; do
 		# shellcheck disable=SC2086 # words
